@@ -1,0 +1,70 @@
+"""Pictures and joint values on their way into the network: the same code for training and run time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from wallwm_model.errors import ObservationError
+from wallwm_model.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot saw and felt at one moment.
+
+    Attributes:
+        images: camera name -> (H, W, 3) uint8 RGB, any size with the camera's aspect ratio.
+        state: (D,) measured joint positions [rad or m], in the order of `ModelSpec.joints`.
+        stamp_ns: time of the oldest part [ns].
+    """
+
+    images: dict[str, np.ndarray]
+    state: np.ndarray
+    stamp_ns: int
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, 3) uint8 -> (height, width, 3) uint8 by area averaging, as in the training data.
+
+    Raises:
+        ObservationError: not uint8 RGB, smaller than the target, or of another aspect ratio.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ObservationError(f"a picture must be (H, W, 3) uint8; found {image.shape} {image.dtype}")
+    if image.shape[:2] == (height, width):
+        return image
+    if image.shape[0] < height or image.shape[1] < width or image.shape[0] * width != image.shape[1] * height:
+        raise ObservationError(
+            f"a picture must be at least {height}x{width} with the same aspect ratio; "
+            f"found {image.shape[0]}x{image.shape[1]}"
+        )
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def network_images(observation: Observation, spec: ModelSpec) -> np.ndarray:
+    """Stack an observation's pictures as the network reads them: (V, H, W, 3) uint8, in spec order."""
+    names = [camera.name for camera in spec.cameras]
+    missing = [name for name in names if name not in observation.images]
+    if missing:
+        raise ObservationError(
+            f"an observation must have cameras {', '.join(names)}; {', '.join(missing)} missing"
+        )
+    return np.stack([resize(observation.images[c.name], c.height, c.width) for c in spec.cameras])
+
+
+def network_state(observation: Observation, spec: ModelSpec) -> np.ndarray:
+    """Normalised joint state (D,) float32.
+
+    Raises:
+        ObservationError: wrong length or a value that is not finite.
+    """
+    state = np.asarray(observation.state, dtype=np.float64)
+    if state.shape != (len(spec.joints),):
+        raise ObservationError(f"state must have shape ({len(spec.joints)},); found {state.shape}")
+    if not np.isfinite(state).all():
+        bad = [name for name, value in zip(spec.joints, state) if not np.isfinite(value)]
+        raise ObservationError(f"state must be finite; found a non-finite value for {', '.join(bad)}")
+    return spec.normalisation.encode(state)
