@@ -1,0 +1,143 @@
+"""Properties of the network: equal to stock Wan at the start, one-way coupling, views exchanged in training."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the network needs the training environment")
+pytest.importorskip("diffusers")
+
+from diffusers import WanTransformer3DModel  # noqa: E402
+from model_fixtures import small_model, small_spec  # noqa: E402
+
+from wallwm_model.network.codec import PatchCodec  # noqa: E402
+from wallwm_model.network.model import network_pictures  # noqa: E402
+from wallwm_model.network.video import MultiViewWan  # noqa: E402
+from wallwm_model.train.kinematics import pinch_points  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+WAN = dict(
+    patch_size=(1, 2, 2),
+    num_attention_heads=2,
+    attention_head_dim=24,
+    in_channels=4,
+    out_channels=4,
+    text_dim=16,
+    freq_dim=32,
+    ffn_dim=64,
+    num_layers=3,
+    rope_max_seq_len=32,
+)
+NEW = ("cross_view", "view_angles")
+
+
+def stock_and_ours(views: int):
+    torch.manual_seed(0)
+    stock = WanTransformer3DModel(**WAN).eval()
+    ours = MultiViewWan(views=views, **WAN).eval()
+    missing, unexpected = ours.load_state_dict(stock.state_dict(), strict=False)
+    assert not unexpected
+    assert missing and all(any(part in key for part in NEW) for key in missing)
+    for block in ours.blocks:
+        block.reset_cross_view()
+    return stock, ours
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_equals_stock_wan_bit_for_bit_at_initialisation(views):
+    stock, ours = stock_and_ours(views)
+    latents = torch.randn(2, views, 4, 3, 8, 8)
+    text, timestep = torch.randn(2, 7, 16), torch.tensor([3.0, 800.0])
+    with torch.no_grad():
+        found = ours(latents, timestep, text)
+        # The views are batch items of the stock model: matrix kernels may round by batch size.
+        expected = stock(
+            latents.flatten(0, 1),
+            timestep.repeat_interleave(views),
+            text.repeat_interleave(views, 0),
+            return_dict=False,
+        )[0]
+    assert torch.equal(found.flatten(0, 1), expected)
+
+
+def test_views_exchange_information_once_the_branch_is_open():
+    _, ours = stock_and_ours(3)
+    latents, text, timestep = torch.randn(1, 3, 4, 2, 8, 8), torch.randn(1, 7, 16), torch.tensor([500.0])
+    other = latents.clone()
+    other[:, 2] += 1.0
+    with torch.no_grad():
+        assert torch.equal(ours(latents, timestep, text)[:, 0], ours(other, timestep, text)[:, 0])
+        for block in ours.blocks:
+            torch.nn.init.normal_(block.cross_view_out.weight, std=0.1)
+        assert not torch.allclose(ours(latents, timestep, text)[:, 0], ours(other, timestep, text)[:, 0])
+
+
+def test_permuting_cameras_with_their_table_permutes_the_output():
+    _, ours = stock_and_ours(3)
+    for block in ours.blocks:
+        torch.nn.init.normal_(block.cross_view_out.weight, std=0.1)
+    order = [2, 0, 1]
+    latents, text, timestep = torch.randn(1, 3, 4, 2, 8, 8), torch.randn(1, 7, 16), torch.tensor([500.0])
+    with torch.no_grad():
+        expected = ours(latents, timestep, text)[:, order]
+        ours.view_angles.copy_(ours.view_angles[order].clone())
+        assert torch.allclose(ours(latents[:, order], timestep, text), expected, atol=1e-5)
+
+
+def test_action_gradients_never_enter_the_video_tower():
+    model, spec = small_model(), small_spec()
+    images = torch.randint(0, 255, (2, 3, 64, 64, 3), dtype=torch.uint8)
+    world = model.video(network_pictures(images), torch.ones(2, spec.caption_length, dtype=torch.int64))
+    video = model.action.read_video(world.states)
+    length = torch.full((2,), 10.0)
+    out = model.action(torch.randn(2, 10, 14), torch.rand(2), video, torch.randn(2, 14), length, None)
+    out.square().sum().backward()
+    assert all(p.grad is None for p in model.video.parameters())
+    assert all(p.grad is not None for p in model.action.blocks[0].video_kv.parameters())
+
+
+def test_padding_steps_do_not_change_the_event():
+    model, spec = small_model(), small_spec()
+    images = torch.randint(0, 255, (1, 3, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        states = model.video(network_pictures(images), torch.ones(1, 16, dtype=torch.int64)).states
+        video, state = model.action.read_video(states), torch.randn(1, 14)
+        noisy, t, length = torch.randn(1, 32, 14), torch.tensor([0.7]), torch.tensor([20.0])
+        mask = (torch.arange(32) < 20)[None, None, None]
+        padded = model.action(noisy, t, video, state, length, mask)[:, :20]
+        exact = model.action(noisy[:, :20], t, video, state, length, None)
+    assert torch.allclose(padded, exact, atol=1e-5)
+
+
+def test_future_latents_are_predicted_per_view_and_frame():
+    model = small_model()
+    images = torch.randint(0, 255, (2, 3, 64, 64, 3), dtype=torch.uint8)
+    noisy = torch.randn(2, 3, 16, 2, 8, 8)
+    world = model.video(network_pictures(images), torch.ones(2, 16, dtype=torch.int64), noisy, torch.rand(2))
+    assert world.velocity.shape == noisy.shape
+    assert world.remaining.shape == (2,)
+
+
+def test_codec_follows_the_causal_rule_and_restores_what_it_was_fitted_on():
+    torch.manual_seed(0)
+    scene = torch.rand(6, 3, 1, 8, 8).repeat_interleave(4, -1).repeat_interleave(4, -2) * 2 - 1
+    codec = PatchCodec(16, 8)
+    codec.fit(scene, scene.repeat(1, 1, 4, 1, 1))
+    video = scene.repeat(1, 1, 9, 1, 1)
+    latents = codec.encode(video)
+    assert latents.shape == (6, 16, 3, 4, 4)
+    assert torch.allclose(codec.decode(latents), video, atol=1e-3)
+    later = video.clone()
+    later[:, :, 5:] = 0
+    assert torch.equal(codec.encode(later)[:, :, :2], latents[:, :, :2])
+
+
+def test_torch_kinematics_equals_the_simulators():
+    import numpy as np
+
+    from wallwm_model.sim.kinematics import forward
+
+    joints = np.random.default_rng(0).uniform(-1, 1, (5, 7, 14))
+    found = pinch_points(torch.from_numpy(joints).double())
+    assert np.allclose(found.numpy(), forward(joints)[0], atol=1e-9)

@@ -1,0 +1,118 @@
+"""Event mode and the bundle, with an engine that stands for a network whose answer is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from model_fixtures import small_spec
+from test_spec import observation
+
+from wallwm_model.bundle import MANIFEST, verify, write_manifest
+from wallwm_model.engines import load_engine
+from wallwm_model.engines.graphs import GraphEngine
+from wallwm_model.errors import BundleError, EngineError, ObservationError
+from wallwm_model.policy import EventPolicy
+
+CAPTION = "reach the red cube with the left arm"
+
+
+def engine(remaining: float = 23.4, value: float = 1.0) -> GraphEngine:
+    def observe(inputs):
+        return {
+            "video": np.zeros((2, 1, 4, 8), np.float32),
+            "remaining": np.array([remaining], np.float32),
+            "positions": np.zeros((1, 9, 3), np.float32),
+        }
+
+    return GraphEngine("known", small_spec(), observe, lambda x: {"clean": np.full_like(x["noisy"], value)})
+
+
+def test_chunk_has_the_length_that_the_model_estimates():
+    for remaining, steps in ((23.4, 23), (1.0, 4), (500.0, 64)):
+        chunk = EventPolicy(engine(remaining)).event(observation(), CAPTION)
+        assert chunk.actions.shape == (steps, 14)
+        assert np.allclose(chunk.actions, 0.6, atol=1e-5)
+        assert chunk.remaining_s == pytest.approx(remaining * 0.05)
+
+
+def test_given_duration_wins_over_the_estimate():
+    assert len(EventPolicy(engine()).event(observation(), CAPTION, 1.5).actions) == 30
+    with pytest.raises(ObservationError, match="0.05 to 3.2 s; found 9 s"):
+        EventPolicy(engine()).event(observation(), CAPTION, 9.0)
+
+
+def test_same_seed_same_chunk():
+    spec = small_spec()
+    noisy = GraphEngine("noisy", spec, engine()._observe, lambda x: {"clean": 0.5 * x["noisy"]})
+    first, again, other = (EventPolicy(noisy).event(observation(), CAPTION, seed=s).actions for s in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("broken", [engine(remaining=np.nan), engine(value=np.inf)])
+def test_values_that_are_not_finite_never_leave_the_engine(broken):
+    with pytest.raises(EngineError, match="finite"):
+        EventPolicy(broken).event(observation(), CAPTION)
+
+
+def test_closed_engine_says_so():
+    closed = engine()
+    closed.close()
+    with pytest.raises(EngineError, match="closed"):
+        EventPolicy(closed).event(observation(), CAPTION)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    (tmp_path / "spec.json").write_text(small_spec().to_json())
+    for name in ("observe.onnx", "act.onnx"):
+        (tmp_path / name).write_bytes(b"graph")
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def test_sound_bundle_gives_its_spec(bundle):
+    assert verify(bundle) == small_spec()
+
+
+def test_altered_bundle_is_refused(bundle):
+    (bundle / "act.onnx").write_bytes(b"grapf")
+    with pytest.raises(BundleError, match="act.onnx must have SHA-256 .* corrupt or altered"):
+        load_engine(bundle)
+
+
+@pytest.mark.parametrize("missing", ["bundle.json", "spec.json", "observe.onnx"])
+def test_incomplete_bundle_is_refused(bundle, missing):
+    (bundle / missing).unlink()
+    with pytest.raises(BundleError, match=missing):
+        verify(bundle)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("{", "manifest in JSON"),
+        ('{"version": 7, "files": {}}', "version must be 1; found 7"),
+        ('{"version": 1, "files": {}}', "spec.json is missing"),
+    ],
+)
+def test_unsound_manifest_is_refused(bundle, text, words):
+    (bundle / MANIFEST).write_text(text)
+    with pytest.raises(BundleError, match=words):
+        verify(bundle)
+
+
+def test_manifest_cannot_point_outside_its_folder(bundle):
+    body = json.loads((bundle / MANIFEST).read_text())
+    body["files"]["../spec.json"] = body["files"]["spec.json"]
+    (bundle / MANIFEST).write_text(json.dumps(body))
+    with pytest.raises(BundleError, match="not there"):
+        verify(bundle)
+
+
+def test_unknown_engine_and_unreadable_graph_are_refused(bundle):
+    with pytest.raises(EngineError, match="auto or one of openvino, onnx; found 'magic'"):
+        load_engine(bundle, "magic")
+    with pytest.raises(EngineError, match="refused the graphs"):
+        load_engine(bundle)

@@ -1,0 +1,1 @@
+"""From trained weights to an engine bundle."""

@@ -1,0 +1,1 @@
+"""Training of the WALL-WM network: data loading, losses, stages, one loop."""
