@@ -10,6 +10,7 @@ from wallwm_model.errors import BundleError
 from wallwm_model.spec import ModelSpec
 
 MANIFEST = "bundle.json"
+CARD = "README.md"  # the model card: for people, may be edited, is not hashed
 GRAPHS = ("observe.onnx", "act.onnx")
 REQUIRED = ("spec.json", *GRAPHS)
 BUNDLE_VERSION = 1
@@ -22,7 +23,8 @@ def sha256(path: Path) -> str:
 
 def write_manifest(folder: Path, **facts) -> None:
     """Hash every file of a bundle into its manifest; `facts` (training time, seeds, results) go along."""
-    files = {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name != MANIFEST}
+    hashed = (p for p in sorted(folder.iterdir()) if p.is_file() and p.name not in (MANIFEST, CARD))
+    files = {p.name: sha256(p) for p in hashed}
     body = {"version": BUNDLE_VERSION, "licence": "Apache-2.0", "files": files} | facts
     (folder / MANIFEST).write_text(json.dumps(body, indent=2) + "\n")
 

@@ -15,6 +15,7 @@ from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
 
 def make_spec(name: str, data: Path) -> ModelSpec:
     """The specification of a model trained on `data`: cameras and joints of the data, statistics over it."""
+    from wallwm_model.network.codec import GROUP
     from wallwm_model.train.dataset import EventDataset
 
     meta = next(data.glob("**/meta.json"), None)
@@ -24,17 +25,26 @@ def make_spec(name: str, data: Path) -> ModelSpec:
     mean, std = EventDataset(data).statistics()
     return ModelSpec(
         name=name,
-        robot=described["robot"],
-        cameras=tuple(CameraSpec(**camera) for camera in described["cameras"]),
+        robot="sim",
+        cameras=sim_cameras(described["cameras"], described["frame_size"]),
         joints=tuple(described["joints"]),
-        rate_hz=described["rate_hz"],
+        rate_hz=1 / described["step_s"],
         horizon=described["horizon"],
-        steps_per_latent=16,
+        steps_per_latent=GROUP * described["frame_steps"],
         normalisation=Normalisation(
             tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) for v in std)
         ),
         vocabulary=vocabulary(),
     )
+
+
+def sim_cameras(names: list[str], size: int) -> tuple[CameraSpec, ...]:
+    """The simulated robot's cameras as the network sees them."""
+    from wallwm_model.sim.simulation import Simulation
+
+    simulation = Simulation()
+    found = {name: simulation.camera_info(name) for name in names}
+    return tuple(CameraSpec(n, size, size, i["mount"], round(i["fovy"], 6)) for n, i in found.items())
 
 
 def train(

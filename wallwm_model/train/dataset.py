@@ -57,7 +57,7 @@ class EventDataset:
         parts = [dict(np.load(s)) for s in shards]
         self.samples = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
         self.shard = np.concatenate([np.full(len(p["length"]), i) for i, p in enumerate(parts)])
-        rank = (self.samples["episode"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
+        rank = (self.samples["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
         self.rows = np.flatnonzero((rank < 1000 * HELD_OUT) == held_out)
 
     def __len__(self) -> int:
@@ -98,9 +98,12 @@ class Loader:
         captions = {c for c in data.samples["caption"]}
         self.tokens = {c: spec.tokenise(c) for c in captions | {mirror(c) for c in captions}}
 
-    def at(self, step: int, *, video: bool = False) -> Batch:
-        """The batch of one step; with `video` the later frames too."""
+    def at(self, step: int, *, video: bool = False, mixed: bool = False) -> Batch:
+        """The batch of one step; with `video` the later frames too; `mixed` draws from all lengths at once."""
         rng = np.random.default_rng((self.seed, step, self.rank))
+        if mixed:
+            rows = rng.choice(self.data.rows, self.batch)
+            return self.collect(rows, self.spec.latent_frames, rng.random(self.batch) < 0.5, video=video)
         names = list(self.buckets)
         share = np.array([len(self.buckets[n]) for n in names], dtype=float)
         frames = int(rng.choice(names, p=share / share.sum()))

@@ -45,7 +45,10 @@ class TrainConfig:
 
 
 RECIPES = {
-    "nano": {"video": TrainConfig(steps=3000, batch=24), "action": TrainConfig(steps=3000, batch=24)},
+    "nano": {
+        "video": TrainConfig(steps=2000, batch=32),
+        "action": TrainConfig(steps=2200, batch=24),
+    },
 }
 
 
@@ -82,7 +85,8 @@ class Stage:
     def advance(self, loader: Loader) -> dict[str, float]:
         """One optimiser step."""
         video = self.name == "video" and self.step % self.config.video_every == 0
-        losses = self.losses(loader.at(self.step, video=video))
+        keyframes_only = self.name == "video" and not video
+        losses = self.losses(loader.at(self.step, video=video, mixed=keyframes_only))
         sum(losses.values()).backward()
         self.optimiser.step(learning_rate(self.step, self.config))
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
@@ -124,8 +128,11 @@ class Stage:
         self.step, self.history = progress["step"], progress["history"]
         self.trained.load_state_dict(load_file(self.folder / f"{self.name}-last.safetensors"))
         self.ema.load_state_dict(load_file(self.folder / f"{self.name}-ema.safetensors"))
-        state = torch.load(self.folder / f"{self.name}-optimiser-{world()[0]}.pt", weights_only=True)
-        self.optimiser.load_state_dict(state)
+        rank, size = world()
+        states = sorted(self.folder.glob(f"{self.name}-optimiser-*.pt"))
+        if len(states) != size:
+            raise SpecError(f"{self.folder} must be resumed with {len(states)} processes; found {size}")
+        self.optimiser.load_state_dict(torch.load(states[rank], weights_only=True))
 
 
 def fit_codec(model: WallWM, loader: Loader) -> None:
