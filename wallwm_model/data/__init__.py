@@ -1,0 +1,1 @@
+"""Demonstrations: making them in simulation, reading them back, mirroring them."""

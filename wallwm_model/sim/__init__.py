@@ -1,0 +1,1 @@
+"""The simulated two-arm robot: model, scenes, physics, pictures, truth, and the scripted expert."""
