@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -11,9 +13,9 @@ pytest.importorskip("diffusers")
 from model_fixtures import small_model, small_spec  # noqa: E402
 
 from wallwm_model.captions import caption, event_of  # noqa: E402
-from wallwm_model.errors import SpecError  # noqa: E402
-from wallwm_model.sim.robot import mirror_joints as sim_mirror  # noqa: E402
-from wallwm_model.train.dataset import EventDataset, Loader, mirror_joints  # noqa: E402
+from wallwm_model.data.generate import FORMAT  # noqa: E402
+from wallwm_model.errors import ConfigError, SpecError  # noqa: E402
+from wallwm_model.train.dataset import EventDataset, Loader  # noqa: E402
 from wallwm_model.train.loop import STAGES, Stage, TrainConfig, learning_rate  # noqa: E402
 from wallwm_model.train.parallel import owners  # noqa: E402
 
@@ -47,6 +49,7 @@ def folder(tmp_path_factory):
         ground_yaw=np.zeros((n, 4), np.float32),
         end_gripper=rng.standard_normal((n, 2, 3)).astype(np.float32),
     )
+    (out.parent / "meta.json").write_text(json.dumps({"format": FORMAT, "shards": [out.name]}))
     return out.parent
 
 
@@ -99,13 +102,10 @@ def test_loss_falls_on_what_is_seen_again_and_again(folder, tmp_path):
     assert np.mean(losses[3:]) < np.mean(losses[:3])
 
 
-def test_mirroring_agrees_with_the_simulator_and_undoes_itself(folder):
-    joints = np.random.default_rng(0).standard_normal((5, 14))
-    assert np.array_equal(mirror_joints(joints), sim_mirror(joints))
-    assert np.array_equal(mirror_joints(mirror_joints(joints)), joints)
+def test_mirrored_batch_swaps_sides_everywhere(folder):
     data = EventDataset(folder)
     loader, rows = Loader(data, small_spec(), batch=2, seed=0), data.rows[:2]
-    frames = int(np.ceil(data.samples["length"][rows].max() / 16))
+    frames = int(np.ceil(data.columns["length"][rows].max() / 16))
     plain = loader.collect(rows, frames, np.array([False, False]), video=True)
     flipped = loader.collect(rows, frames, np.array([True, True]), video=True)
     assert torch.equal(flipped.images[:, 0], plain.images[:, 0].flip(2))
@@ -139,7 +139,7 @@ def test_rate_warms_up_and_falls_to_zero():
 
 
 def test_missing_data_and_unknown_stage_are_refused(tmp_path):
-    with pytest.raises(SpecError, match="expected event data"):
+    with pytest.raises(ConfigError, match="expected a finished data folder"):
         EventDataset(tmp_path)
     with pytest.raises(SpecError, match="video, action; found 'x'"):
         Stage("x", small_model(), small_spec(), CONFIG, tmp_path)

@@ -18,11 +18,9 @@ def make_spec(name: str, data: Path) -> ModelSpec:
     from wallwm_model.network.codec import GROUP
     from wallwm_model.train.dataset import EventDataset
 
-    meta = next(data.glob("**/meta.json"), None)
-    if meta is None:
-        raise SpecError(f"expected event data (meta.json) below {data}; found none: run `./wallwm data sim`")
-    described = json.loads(meta.read_text())
-    mean, std = EventDataset(data).statistics()
+    events = EventDataset(data)
+    described = events.samples.meta
+    mean, std = events.statistics()
     return ModelSpec(
         name=name,
         robot="sim",

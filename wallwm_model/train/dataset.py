@@ -1,8 +1,9 @@
-"""Event demonstrations as batches: memory-mapped pictures, bucketed by length, mirrored left-right at random."""
+"""Event demonstrations as training batches: bucketed by length, mirrored left-right at random."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wallwm_model.captions import mirror
-from wallwm_model.errors import SpecError
+from wallwm_model.data.mirror import mirror_sample
+from wallwm_model.data.samples import SampleSet
 from wallwm_model.network.codec import GROUP
 from wallwm_model.spec import ModelSpec
 
@@ -47,17 +49,17 @@ class Batch:
 
 
 class EventDataset:
-    """All shards below a data folder written by `wallwm data sim`."""
+    """A data folder split by episode into what is trained on and what is held out.
+
+    Attributes:
+        samples: all of the folder's samples.
+        rows: which of them belong here.
+    """
 
     def __init__(self, folder: Path, *, held_out: bool = False):
-        shards = sorted(folder.glob("**/samples.npz"))
-        if not shards:
-            raise SpecError(f"expected event data (samples.npz) below {folder}; found none: run `wallwm data sim`")
-        self.frames = [np.load(s.parent / "frames.npy", mmap_mode="r") for s in shards]
-        parts = [dict(np.load(s)) for s in shards]
-        self.samples = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-        self.shard = np.concatenate([np.full(len(p["length"]), i) for i, p in enumerate(parts)])
-        rank = (self.samples["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
+        self.samples = SampleSet(folder)
+        self.columns = self.samples.columns
+        rank = (self.columns["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
         self.rows = np.flatnonzero((rank < 1000 * HELD_OUT) == held_out)
 
     def __len__(self) -> int:
@@ -65,26 +67,16 @@ class EventDataset:
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation (D,) of states and actions, left-right symmetric."""
-        length = self.samples["length"][self.rows]
-        actions = self.samples["actions"][self.rows]
-        valid = np.arange(actions.shape[1])[None] < length[:, None]
-        values = np.concatenate([self.samples["state"][self.rows], actions[valid]])
-        values = np.concatenate([values, mirror_joints(values)])
-        return values.mean(0), values.std(0)
+        chosen = {k: self.columns[k][self.rows] for k in ("state", "actions")}
+        valid = np.arange(chosen["actions"].shape[1])[None] < self.columns["length"][self.rows][:, None]
+        values = [x for s in (chosen, mirror_sample(chosen)) for x in (s["state"], s["actions"][valid])]
+        return np.concatenate(values).mean(0), np.concatenate(values).std(0)
 
-    def read_frames(self, row: int, offset: int, count: int) -> np.ndarray:
-        """Frames offset .. offset + count - 1 of a sample, the last one repeated where the event has ended."""
-        last = int(self.samples["n_frames"][row]) - 1
-        index = int(self.samples["first"][row]) + np.minimum(np.arange(offset, offset + count), last)
-        frames = self.frames[self.shard[row]]
-        return frames[index[0] : index[-1] + 1][index - index[0]]
-
-
-def mirror_joints(value: np.ndarray) -> np.ndarray:
-    """(..., 14) joints of the left-right mirrored robot: arms swapped, rotations about x and z negated."""
-    sign = np.array([-1, 1, 1, -1, 1, -1, 1], dtype=value.dtype)
-    left, right = value[..., :7], value[..., 7:]
-    return np.concatenate([right * sign, left * sign], axis=-1)
+    def batch(self, rows: np.ndarray, frames: int) -> dict[str, np.ndarray]:
+        """Samples `rows` with their first `frames` pictures, the last one repeated where an event has ended."""
+        clips = (self.samples.frames(row) for row in rows)
+        pictures = np.stack([clip[np.minimum(np.arange(frames), len(clip) - 1)] for clip in clips])
+        return {k: column[rows] for k, column in self.columns.items()} | {"frames": pictures}
 
 
 class Loader:
@@ -92,10 +84,9 @@ class Loader:
 
     def __init__(self, data: EventDataset, spec: ModelSpec, *, batch: int, seed: int, rank: int = 0):
         self.data, self.spec, self.batch, self.seed, self.rank = data, spec, batch, seed, rank
-        length = data.samples["length"][data.rows]
-        frames = np.ceil(length / spec.steps_per_latent).astype(int)
+        frames = np.ceil(data.columns["length"][data.rows] / spec.steps_per_latent).astype(int)
         self.buckets = {int(f): data.rows[frames == f] for f in np.unique(frames)}
-        captions = {c for c in data.samples["caption"]}
+        captions = {str(c) for c in data.columns["caption"]}
         self.tokens = {c: spec.tokenise(c) for c in captions | {mirror(c) for c in captions}}
 
     def at(self, step: int, *, video: bool = False, mixed: bool = False) -> Batch:
@@ -110,46 +101,30 @@ class Loader:
         rows = rng.choice(self.buckets[frames], self.batch)
         return self.collect(rows, frames, rng.random(self.batch) < 0.5, video=video)
 
-    def sweep(self, *, video: bool = False):
+    def sweep(self, *, video: bool = False) -> Iterator[Batch]:
         """Every sample once, not mirrored, in batches of up to `batch` (validation)."""
         for frames, rows in self.buckets.items():
             for part in np.array_split(rows, math.ceil(len(rows) / self.batch)):
                 yield self.collect(part, frames, np.zeros(len(part), bool), video=video)
 
-    def collect(self, rows: np.ndarray, frames: int, flip: np.ndarray, *, video: bool) -> Batch:
-        """Assemble samples `rows`, all of `frames` latent frames, mirrored where `flip`."""
-        s, steps = self.data.samples, frames * self.spec.steps_per_latent
-        count = 1 + GROUP * frames if video else 1
-        pictures = np.stack([self.data.read_frames(r, 0, count) for r in rows])
-        pictures[flip] = pictures[flip][:, :, [0, 2, 1], :, ::-1]
-        pictures = torch.from_numpy(pictures).transpose(1, 2)
-        state, actions = s["state"][rows], s["actions"][rows, :steps]
-        state = np.where(flip[:, None], mirror_joints(state), state)
-        actions = np.where(flip[:, None, None], mirror_joints(actions), actions)
-        position, mask = s["ground_xyz"][rows].copy(), s["ground_mask"][rows].copy()
-        swap = [*range(7), 8, 7]
-        position[flip], mask[flip] = position[flip][:, swap] * [1, -1, 1], mask[flip][:, swap]
-        end = s["end_gripper"][rows].copy()
-        end[flip] = end[flip][:, ::-1] * [1, -1, 1]
-        yaw = np.where(flip[:, None], -s["ground_yaw"][rows], s["ground_yaw"][rows])
-        captions = [mirror(c) if f else c for c, f in zip(s["caption"][rows], flip)]
+    def collect(self, rows: np.ndarray, latents: int, flip: np.ndarray, *, video: bool) -> Batch:
+        """Assemble samples `rows`, none longer than `latents` latent frames, mirrored where `flip`."""
+        steps = latents * self.spec.steps_per_latent
+        plain = self.data.batch(rows, 1 + GROUP * latents if video else 1)
+        mirrored = mirror_sample(plain)
+        s = {k: np.where(flip.reshape(-1, *[1] * (v.ndim - 1)), mirrored[k], v) for k, v in plain.items()}
+        pictures = torch.from_numpy(s["frames"]).transpose(1, 2)
         norm = self.spec.normalisation
-
-        def tensor(value: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
-
         return Batch(
             images=pictures[:, :, 0],
             future=pictures[:, :, 1:] if video else None,
-            tokens=torch.from_numpy(np.stack([self.tokens[c] for c in captions])),
-            state=tensor(norm.encode(state)),
-            actions=tensor(norm.encode(actions)),
-            length=tensor(s["length"][rows]),
-            position=tensor(position),
-            position_mask=torch.from_numpy(mask),
-            yaw=tensor(yaw),
-            end=tensor(end),
-            event=s["event"][rows],
+            tokens=torch.from_numpy(np.stack([self.tokens[str(c)] for c in s["caption"]])),
+            state=torch.from_numpy(norm.encode(s["state"])),
+            actions=torch.from_numpy(norm.encode(s["actions"][:, :steps])),
+            length=torch.from_numpy(s["length"].astype(np.float32)),
+            position=torch.from_numpy(s["ground_xyz"].astype(np.float32)),
+            position_mask=torch.from_numpy(s["ground_mask"]),
+            yaw=torch.from_numpy(s["ground_yaw"].astype(np.float32)),
+            end=torch.from_numpy(s["end_gripper"].astype(np.float32)),
+            event=s["event"],
         )
-
-
