@@ -1,0 +1,22 @@
+"""`./wallwm train nano`: the video stage, then the action stage with the video tower frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="Which model to train.")] = "nano",
+    data: Annotated[Path, typer.Option(help="Folder written by `wallwm data sim`.")] = Path("data/sim"),
+    out: Annotated[Path, typer.Option(help="Where weights, plots and progress go.")] = Path("runs/train-nano"),
+    stages: Annotated[str, typer.Option(help="Stages to run, in order, joined by commas.")] = "video,action",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's if not given.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes of one thread each.")] = 2,
+) -> None:
+    """Train a model; run again to resume where it stopped."""
+    from wallwm_model.train.cli import train
+
+    train(model, data, out, stages=tuple(stages.split(",")), steps=steps, processes=processes)

@@ -1,0 +1,1 @@
+"""First-use set-up. Standard library only: it runs before anything is installed."""
