@@ -1,0 +1,140 @@
+"""Matching cameras and joint states in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wallwm_ros.core.synchronizer import MS, Match, Synchronizer, SyncLimits, Unsound
+
+NAMES = ("head", "left", "right")
+LIMITS = SyncLimits(max_spread_ns=30 * MS, max_age_ns=200 * MS, max_ahead_ns=20 * MS)
+
+
+@pytest.fixture
+def sync():
+    return Synchronizer(NAMES, {"joints": ()}, LIMITS)
+
+
+def feed(sync, stamps_ms, joints_ms=range(0, 2000, 10)):
+    """Pictures `name@stamp` at the given times, joints equal to their time in ms."""
+    for name, times in stamps_ms.items():
+        for t in times:
+            sync.add_picture(name, t * MS, f"{name}@{t}")
+    for t in joints_ms:
+        sync.add_state("joints", t * MS, np.array([float(t)]))
+
+
+def look(sync, now_ms, not_before_ms=0):
+    return sync.newest(now_ms * MS, not_before_ms * MS)
+
+
+def pictures(found):
+    assert isinstance(found, Match), found
+    return [found.pictures[name] for name in NAMES]
+
+
+def test_the_newest_set_in_step_is_chosen(sync):
+    feed(
+        sync,
+        {"head": [900, 950, 1000], "left": [905, 955, 1005], "right": [910, 960, 1010]},
+        range(0, 1020, 10),
+    )
+    found = look(sync, 1020)
+    assert pictures(found) == ["head@1000", "left@1005", "right@1010"]
+    assert (found.stamp_ns, found.spread_ns) == (1000 * MS, 10 * MS)
+    assert found.states["joints"] == pytest.approx([1005.0])
+
+
+def test_a_camera_that_lags_brings_an_older_but_sound_set(sync):
+    feed(sync, {"head": [950, 1000], "left": [950, 1000], "right": [950]}, range(0, 1010, 10))
+    assert pictures(look(sync, 1010)) == ["head@950", "left@950", "right@950"]
+
+
+def test_among_equally_new_sets_the_tightest_wins(sync):
+    feed(sync, {"head": [1000, 1025], "left": [1000, 1020], "right": [1000]}, range(0, 1040, 10))
+    assert pictures(look(sync, 1030)) == ["head@1000", "left@1000", "right@1000"]
+
+
+def test_joint_states_are_interpolated_to_the_middle_of_the_pictures(sync):
+    feed(sync, {"head": [1000], "left": [1010], "right": [1006]}, [990, 1020])
+    assert look(sync, 1025).states["joints"] == pytest.approx([1005.0])
+
+
+def test_without_a_later_joint_state_the_nearest_is_taken_and_dates_the_observation(sync):
+    feed(sync, {name: [1000] for name in NAMES}, [960, 985])
+    found = look(sync, 1005)
+    assert found.states["joints"] == pytest.approx([985.0]) and found.stamp_ns == 985 * MS
+
+
+def test_quaternions_are_interpolated_along_the_shorter_arc():
+    sync = Synchronizer(["head"], {"pose": (0,)}, LIMITS)
+    half = np.sqrt(0.5)
+    sync.add_state("pose", 990 * MS, np.array([0.0, 0.0, 0.0, 1.0]))
+    sync.add_state("pose", 1010 * MS, -np.array([0.0, 0.0, half, half]))  # a quarter turn, other sign
+    sync.add_picture("head", 1000 * MS, "x")
+    found = look(sync, 1012).states["pose"]
+    assert np.abs(found @ [0.0, 0.0, np.sin(np.pi / 8), np.cos(np.pi / 8)]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "joints", "stream", "kind", "figures"),
+    [
+        ({"head": [1000], "left": [1000]}, [1000], "right", "missing", ["no picture from right"]),
+        ({n: [1000] for n in NAMES}, [], "joints", "missing", ["no joint state from joints"]),
+        ({"head": [1000], "left": [700], "right": [1000]}, [1000], "left", "stale", ["310 ms", "200 ms"]),
+        (
+            {"head": [1000], "left": [1000], "right": [1100]},
+            [1000],
+            "right",
+            "future",
+            ["90 ms", "clocks differ"],
+        ),
+        ({"head": [1000], "left": [930], "right": [1000]}, [1000], "left", "out_of_step", ["70 ms", "30 ms"]),
+        ({n: [1000] for n in NAMES}, [900], "joints", "out_of_step", ["100 ms"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_figures(sync, stamps, joints, stream, kind, figures):
+    feed(sync, stamps, joints)
+    found = look(sync, 1010)
+    assert isinstance(found, Unsound) and (found.stream, found.kind) == (stream, kind), found
+    assert all(figure in found.text for figure in figures), found.text
+
+
+def test_pictures_from_before_the_event_do_not_count(sync):
+    feed(sync, {name: [1000] for name in NAMES}, [1000])
+    found = look(sync, 1040, not_before_ms=1005)
+    assert (found.kind, found.stream) == ("early", "head") and "35 ms" in found.text
+    feed(sync, {name: [1030] for name in NAMES}, [1030])
+    assert pictures(look(sync, 1040, not_before_ms=1005)) == ["head@1030", "left@1030", "right@1030"]
+
+
+def test_one_camera_still_from_before_the_event_holds_the_others_back(sync):
+    feed(sync, {"head": [1000, 1010], "left": [1000, 1010], "right": [1000]}, [1000, 1010])
+    assert look(sync, 1012, not_before_ms=1005).stream == "right"
+
+
+def test_a_refused_picture_is_told_until_a_good_one_comes(sync):
+    feed(sync, {name: [1000] for name in NAMES}, [1000])
+    sync.refuse("left", "size must be 192x192; found 640x480")
+    found = look(sync, 1010)
+    assert found.kind == "refused" and "640x480" in found.text
+    sync.add_picture("left", 1005 * MS, "left@1005")
+    assert pictures(look(sync, 1010))[1] == "left@1005"
+
+
+def test_late_and_repeated_deliveries_are_passed_over(sync):
+    feed(sync, {"head": [1000, 1000, 990], "left": [1000], "right": [1000]}, [1000])
+    assert pictures(look(sync, 1010))[0] == "head@1000"
+
+
+def test_a_source_whose_clock_was_set_back_starts_afresh(sync):
+    feed(sync, {name: [5000] for name in NAMES}, [5000])
+    feed(sync, {name: [100] for name in NAMES}, [100])
+    assert pictures(look(sync, 110)) == ["head@100", "left@100", "right@100"]
+
+
+def test_clearing_forgets_everything(sync):
+    feed(sync, {name: [1000] for name in NAMES}, [1000])
+    sync.clear()
+    assert look(sync, 1010).kind == "missing"

@@ -1,0 +1,89 @@
+"""A real engine of a few lines: deterministic, instant, and able to fail on request.
+
+It stands for models that are slow, broken or made for another robot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+
+from wallwm_model.captions import vocabulary
+from wallwm_model.engines import Context
+from wallwm_model.errors import BundleError
+from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
+from wallwm_ros.core.calibration import load_calibrations
+from wallwm_ros.core.config import load_robot
+
+STEPS = 12  # of every event whose duration is not given
+TRAVEL = 0.3  # of the left waist in one event [rad]
+MISDEEDS = ("nan", "raise", "slow", "shape")  # words that make the engine misbehave
+
+
+def tiny_spec() -> ModelSpec:
+    """A model of the simulated robot that knows the whole grammar, and the words for misbehaving."""
+    robot = load_robot("sim")
+    calibrations = load_calibrations(robot)
+    cameras = tuple(CameraSpec(c.name, 64, 64, c.link, c.fovy) for c in calibrations.values())
+    middle = tuple((joint.low + joint.high) / 2 for joint in robot.joints)
+    return ModelSpec(
+        name="tiny",
+        robot=robot.name,
+        cameras=cameras,
+        joints=robot.joint_names,
+        rate_hz=20.0,
+        horizon=64,
+        steps_per_latent=16,
+        normalisation=Normalisation(middle, (0.5,) * len(middle)),
+        vocabulary=(*vocabulary(), *MISDEEDS),
+    )
+
+
+class TinyEngine:
+    """Swings the left waist by `TRAVEL` toward the middle of its range, along a minimum-jerk path."""
+
+    name = "tiny"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def observe(self, images: np.ndarray, state: np.ndarray, tokens: np.ndarray, seed: int) -> Context:
+        """Nothing is seen; the caption's words are passed on."""
+        assert images.shape == (3, 64, 64, 3) and images.dtype == np.uint8
+        words = {self.spec.vocabulary[i] for i in tokens if i}
+        return Context({"words": np.array(sorted(words))}, state, float(STEPS))
+
+    def act(self, context: Context, steps: int, euler_steps: int, seed: int) -> np.ndarray:
+        """See `Engine.act`."""
+        words = set(context.tensors["words"])
+        if "raise" in words:
+            raise RuntimeError("out of memory\nin the second layer")
+        if "slow" in words:
+            time.sleep(0.8)
+        s = np.arange(1, steps + 1, dtype=np.float32) / steps
+        actions = np.repeat(context.state[None], steps, axis=0)
+        way = -np.sign(context.state[0]) or 1.0
+        actions[:, 0] += way * TRAVEL / self.spec.normalisation.std[0] * (10 * s**3 - 15 * s**4 + 6 * s**5)
+        if "nan" in words:
+            actions[-1, 3] = np.nan
+        return np.tile(actions, (6, 1)) if "shape" in words else actions
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def load_tiny(folder: Path, engine: str, threads: int) -> TinyEngine:
+    """`folder`'s name tells what is wrong with the bundle, if anything."""
+    spec = tiny_spec()
+    if folder.name == "corrupt":
+        raise BundleError(f"bundle file {folder}/act.onnx must have SHA-256 0123…; found 4567…")
+    changes = {
+        "sound": {},
+        "swapped_joints": {"joints": (spec.joints[1], spec.joints[0], *spec.joints[2:])},
+        "two_cameras": {"cameras": spec.cameras[:2]},
+        "other_robot": {"robot": "quanta_x1"},
+    }
+    return TinyEngine(dataclasses.replace(spec, **changes[folder.name]))

@@ -1,0 +1,58 @@
+"""The least robot that the runtime can drive, as a process of its own: small pictures and joint states out,
+commands in and carried out at once. Cameras named in /tiny_robot/mute (std_msgs/String) fall silent.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray, String
+
+from wallwm_ros.bridge import qos
+from wallwm_ros.bridge.running import run_node
+from wallwm_ros.bridge.sim import image_message, joint_state_message
+from wallwm_ros.core.config import load_robot
+
+
+class TinyRobot(Node):
+    """Pictures at 20 Hz, joint states at 100 Hz."""
+
+    def __init__(self) -> None:
+        super().__init__("tiny_robot")
+        self._robot = load_robot("sim")
+        self._position = np.array([(joint.low + joint.high) / 2 for joint in self._robot.joints])
+        self._position[0] += 0.2
+        self._muted = ""
+        self._pictures = {
+            c.name: self.create_publisher(Image, c.topic, qos.SENSOR_OUT) for c in self._robot.cameras
+        }
+        self._states = self.create_publisher(JointState, self._robot.states[0].topic, qos.SENSOR_OUT)
+        command = self._robot.outputs("forward")[0].topic
+        self.create_subscription(Float64MultiArray, command, self._command, qos.COMMAND)
+        self.create_subscription(String, "/tiny_robot/mute", self._mute, 10)
+        self.create_timer(0.05, self._look)
+        self.create_timer(0.01, self._feel)
+
+    def _command(self, message: Float64MultiArray) -> None:
+        self._position = np.array(message.data)
+
+    def _mute(self, message: String) -> None:
+        self._muted = message.data
+
+    def _look(self) -> None:
+        now = self.get_clock().now().nanoseconds
+        for name, publisher in self._pictures.items():
+            if name not in self._muted:
+                publisher.publish(image_message(np.full((192, 192, 3), 90, np.uint8), name, now))
+
+    def _feel(self) -> None:
+        now = self.get_clock().now().nanoseconds
+        still = np.zeros_like(self._position)
+        self._states.publish(joint_state_message(self._robot.joint_names, self._position, still, now))
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(TinyRobot, lambda _: None))

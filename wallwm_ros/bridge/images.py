@@ -1,0 +1,95 @@
+"""Camera pictures in: Image and CompressedImage messages -> RGB arrays, without cv_bridge.
+
+`check` is cheap and runs as a picture arrives; `decode` runs off the executor's thread, and only for the
+pictures that an observation really uses.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+
+from wallwm_model.errors import ObservationError
+from wallwm_ros.core.robot import Camera
+
+CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
+# name -> how such data begins, and what a whole picture ends with (decoders paint over what is missing)
+FORMATS = {"jpeg": (b"\xff\xd8\xff", b"\xff\xd9"), "png": (b"\x89PNG", b"IEND")}
+_TAIL = 64  # bytes in which the end is looked for; some encoders pad
+_TO_RGB = {"bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB}
+
+Picture = Image | CompressedImage
+
+
+def message_type(camera: Camera) -> type:
+    """The message class of a camera's topic."""
+    return CompressedImage if camera.transport == "compressed" else Image
+
+
+def check(message: Picture, size: tuple[int, int] | None) -> None:
+    """Refuse a picture that `decode` could not use; `size` = (height, width) [px] if it is known.
+
+    The size of a compressed picture shows only in `decode`.
+
+    Raises:
+        ObservationError: encoding, size or amount of data; says what was expected and found.
+    """
+    if isinstance(message, CompressedImage):
+        _format(message)
+        return
+    if message.encoding not in CHANNELS:
+        raise ObservationError(f"encoding must be one of {', '.join(CHANNELS)}; found {message.encoding!r}")
+    _check_size((message.height, message.width), size)
+    row = message.width * CHANNELS[message.encoding]
+    if message.step < row or len(message.data) < message.step * message.height:
+        raise ObservationError(
+            f"a {message.width}x{message.height} {message.encoding} picture needs rows of at least {row} "
+            f"bytes and {message.step * message.height} bytes in all; found rows of {message.step} and "
+            f"{len(message.data)} bytes"
+        )
+
+
+def decode(message: Picture, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Message -> (H, W, 3) uint8 RGB; an rgb8 picture is a view of the message's own bytes.
+
+    Raises:
+        ObservationError: see `check`; and for compressed data that cannot be decoded or has another size.
+    """
+    check(message, size)
+    if isinstance(message, CompressedImage):
+        return _decompress(message, size)
+    channels = CHANNELS[message.encoding]
+    picture = np.ndarray(
+        (message.height, message.width, channels),
+        np.uint8,
+        buffer=message.data,
+        strides=(message.step, channels, 1),
+    )
+    return picture if message.encoding == "rgb8" else cv2.cvtColor(picture, _TO_RGB[message.encoding])
+
+
+def _decompress(message: CompressedImage, size: tuple[int, int] | None) -> np.ndarray:
+    data, kind = np.frombuffer(message.data, np.uint8), _format(message)
+    whole = FORMATS[kind][1] in data[-_TAIL:].tobytes()
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if whole else None
+    if picture is None:
+        found = f"{len(data)} bytes that do not make a picture"
+        raise ObservationError(f"{kind} data must be whole; found {found}")
+    _check_size(picture.shape[:2], size)
+    return picture
+
+
+def _format(message: CompressedImage) -> str:
+    """The compression of a picture, from its first bytes; the `format` text differs between publishers."""
+    start = bytes(message.data[:8])
+    for name, (magic, _) in FORMATS.items():
+        if start.startswith(magic):
+            return name
+    valid = ", ".join(FORMATS)
+    raise ObservationError(f"compressed data must be one of {valid}; found format {message.format!r}")
+
+
+def _check_size(found: tuple[int, int], size: tuple[int, int] | None) -> None:
+    if size is not None and tuple(found) != tuple(size):
+        raise ObservationError(f"size must be {size[1]}x{size[0]} as calibrated; found {found[1]}x{found[0]}")

@@ -1,0 +1,107 @@
+"""Does this model belong on this robot? Every difference is refused before anything moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from wallwm_model.calibration import CameraCalibration
+from wallwm_model.errors import ConfigError, SpecError
+from wallwm_model.spec import CameraSpec, ModelSpec
+from wallwm_ros.core.robot import RobotProfile
+
+RATES_HZ = (1.0, 200.0)  # action steps per second that the control process can interpolate
+VIEW_TOLERANCE = 0.05  # relative difference of the field of view
+
+
+def check_compatible(
+    spec: ModelSpec, profile: RobotProfile, calibrations: Mapping[str, CameraCalibration], mode: str
+) -> None:
+    """Refuse a model that was not made for this robot.
+
+    Raises:
+        SpecError: robot, joints, cameras, action space, rate or normalisation differ; says how.
+        ConfigError: the model does not have `mode`.
+    """
+    if spec.robot != profile.name:
+        trained = f"model {spec.name} was trained for robot {spec.robot!r}"
+        raise SpecError(f"{trained}; found robot {profile.name!r}")
+    check_mode(spec, mode)
+    if spec.action_space != profile.action_space:
+        raise SpecError(
+            f"robot {profile.name} takes actions as {profile.action_space}; "
+            f"model {spec.name} gives {spec.action_space}"
+        )
+    _check_joints(spec, profile)
+    if not RATES_HZ[0] <= spec.rate_hz <= RATES_HZ[1]:
+        raise SpecError(
+            f"a model's rate must be {RATES_HZ[0]:g} to {RATES_HZ[1]:g} Hz; "
+            f"found {spec.rate_hz:g} Hz in {spec.name}"
+        )
+    _check_normalisation(spec, profile)
+    cameras = [camera.name for camera in spec.cameras]
+    _same_names("cameras", cameras, profile.camera_names, spec.name, profile.name)
+    for camera in spec.cameras:
+        if camera.name in calibrations:
+            _check_camera(camera, calibrations[camera.name])
+
+
+def check_mode(spec: ModelSpec, mode: str) -> None:
+    """Refuse a mode that the model was not trained for.
+
+    Raises:
+        ConfigError: names the modes that the model has.
+    """
+    if mode not in spec.modes:
+        has = ", ".join(spec.modes)
+        raise ConfigError(f"mode {mode!r} needs a bundle with {mode} mode; this one has: {has}")
+
+
+def _check_joints(spec: ModelSpec, profile: RobotProfile) -> None:
+    _same_names("joints", spec.joints, profile.joint_names, spec.name, profile.name)
+    for column, (wanted, found) in enumerate(zip(spec.joints, profile.joint_names, strict=True)):
+        if wanted != found:
+            raise SpecError(
+                f"joints must be in the model's order; column {column} is {wanted} in model {spec.name} "
+                f"and {found} in robot {profile.name}"
+            )
+
+
+def _same_names(what: str, wanted: Sequence[str], found: Sequence[str], model: str, robot: str) -> None:
+    lacking = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted]
+    if lacking or extra or len(wanted) != len(found):
+        parts = [f"robot {robot} lacks {', '.join(lacking)}"] if lacking else []
+        parts += [f"the model does not know {', '.join(extra)}"] if extra else []
+        expected = f"{what} must be the {len(wanted)} of model {model}"
+        raise SpecError(f"{expected}; found {len(found)}: {'; '.join(parts)}")
+
+
+def _check_normalisation(spec: ModelSpec, profile: RobotProfile) -> None:
+    """Statistics in other units (degrees, millimetres) put a joint's mean outside what it can reach."""
+    for joint, mean in zip(profile.joints, spec.normalisation.mean, strict=True):
+        slack = 0.1 * (joint.high - joint.low)
+        if not joint.low - slack <= mean <= joint.high + slack:
+            raise SpecError(
+                f"the mean of {joint.name} in model {spec.name} must lie within the joint's limits "
+                f"{joint.low:g} to {joint.high:g} {joint.unit}; found {mean:g}: other units or another robot"
+            )
+
+
+def _check_camera(camera: CameraSpec, calibration: CameraCalibration) -> None:
+    height, width = calibration.size
+    if height < camera.height or width < camera.width or height * camera.width != width * camera.height:
+        raise SpecError(
+            f"{camera.name} must give at least {camera.width}x{camera.height} pictures of the same aspect "
+            f"ratio; its calibration says {width}x{height}"
+        )
+    if calibration.link != camera.mount:
+        raise SpecError(
+            f"{camera.name} must be carried by {camera.mount}, as in training; "
+            f"its calibration says {calibration.link}"
+        )
+    if abs(calibration.fovy / camera.fovy - 1) > VIEW_TOLERANCE:
+        raise SpecError(
+            f"{camera.name} must see {math.degrees(camera.fovy):.1f} degrees vertically, as in training; its "
+            f"calibration says {math.degrees(calibration.fovy):.1f}"
+        )

@@ -1,0 +1,97 @@
+"""From matched messages to a sound plan: decode, assemble, run the policy, check its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from wallwm_model.errors import EngineError
+from wallwm_model.preprocess import Observation
+from wallwm_model.spec import ModelSpec
+from wallwm_ros.core.events import Plan
+from wallwm_ros.core.robot import RobotProfile
+from wallwm_ros.core.synchronizer import Match
+
+
+class EventModel(Protocol):
+    """What the runtime needs of a policy; `wallwm_model.policy.EventPolicy` has it."""
+
+    def event(self, observation: Observation, caption: str, duration_s: float | None, seed: int) -> Any:
+        """One event: an object with actions (T, D) [rad, m] and the times step_s, remaining_s, preprocess_s,
+        observe_s and act_s [s]."""
+
+    def warm(self) -> None:
+        """Run once on nothing, so that the first event is as fast as the others."""
+
+
+class EventPlanner:
+    """Makes one plan from one match.
+
+    Args:
+        model: the policy.
+        spec: what the policy reads and gives.
+        profile: where each state stream's values belong.
+        decode: camera name and undecoded picture -> (H, W, 3) uint8 RGB; raises ObservationError.
+    """
+
+    def __init__(
+        self,
+        model: EventModel,
+        spec: ModelSpec,
+        profile: RobotProfile,
+        decode: Callable[[str, Any], np.ndarray],
+    ) -> None:
+        self._model, self._spec, self._decode = model, spec, decode
+        self._columns = {source.topic: profile.columns(source.columns) for source in profile.states}
+
+    def plan(self, match: Match, caption: str, duration_s: float, seed: int) -> Plan:
+        """Carry `caption` out from what `match` shows; `duration_s` 0 lets the model decide.
+
+        Raises:
+            ObservationError: a picture that cannot be decoded.
+            EngineError: the engine raised or its answer is not sound.
+        """
+        began = time.perf_counter()
+        images = {name: self._decode(name, picture) for name, picture in match.pictures.items()}
+        state = np.zeros(len(self._spec.joints))
+        for stream, values in match.states.items():
+            state[self._columns[stream]] = values
+        observation = Observation(images, state, match.stamp_ns)
+        decoded = time.perf_counter()
+        chunk = self._model.event(observation, caption, duration_s or None, seed)
+        check_answer(chunk.actions, chunk.remaining_s, self._spec)
+        timings = {
+            "decode": decoded - began,
+            "preprocess": chunk.preprocess_s,
+            "observe": chunk.observe_s,
+            "act": chunk.act_s,
+        }
+        return Plan(
+            actions=np.asarray(chunk.actions, dtype=np.float64),
+            step_s=chunk.step_s,
+            remaining_s=chunk.remaining_s,
+            observation_stamp_ns=match.stamp_ns,
+            timings_ms={name: 1000 * seconds for name, seconds in timings.items()},
+        )
+
+
+def check_answer(actions: np.ndarray, remaining_s: float, spec: ModelSpec) -> None:
+    """Refuse an engine's answer that must not reach the arm.
+
+    Raises:
+        EngineError: shape, length or a value that is not finite.
+    """
+    shape, size = np.shape(actions), len(spec.joints)
+    if len(shape) != 2 or shape[1] != size or not 1 <= shape[0] <= spec.horizon:
+        expected = f"the engine must give 1 to {spec.horizon} steps of {size} joints"
+        raise EngineError(f"{expected}; found shape {shape}")
+    finite = np.isfinite(actions)
+    if not finite.all():
+        bad = [name for name, sound in zip(spec.joints, finite.all(axis=0), strict=True) if not sound]
+        names = ", ".join(bad)
+        raise EngineError(f"the engine must give finite actions; found a non-finite value for {names}")
+    if not np.isfinite(remaining_s):
+        raise EngineError(f"the engine must give a finite remaining time; found {remaining_s}")

@@ -1,0 +1,73 @@
+"""Ring buffers of stamped samples, and reading them at a given time."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from wallwm_ros.core import quaternions
+
+RESTART_NS = 500_000_000  # a stamp this far back is no late delivery: the source's clock was set back
+
+
+class Stream:
+    """Samples of one stream, stamps strictly rising.
+
+    Attributes:
+        kind: what a sample is, for people: `picture` or `joint state`.
+        stamps, values: `values[i]` was taken at `stamps[i]` [ns].
+        refusal: why the last sample could not be used; empty if it could.
+    """
+
+    def __init__(self, kind: str, depth: int, quaternion_columns: tuple[int, ...] = ()) -> None:
+        self.kind = kind
+        self.stamps: deque[int] = deque(maxlen=depth)
+        self.values: deque[Any] = deque(maxlen=depth)
+        self.refusal = ""
+        self._quaternions = quaternion_columns
+
+    def add(self, stamp_ns: int, value: Any) -> None:
+        """Take in a sample; one delivered late or twice is passed over."""
+        self.refusal = ""
+        if self.stamps and stamp_ns <= self.stamps[-1]:
+            if stamp_ns > self.stamps[-1] - RESTART_NS:
+                return
+            self.clear()
+        self.stamps.append(stamp_ns)
+        self.values.append(value)
+
+    def refuse(self, reason: str) -> None:
+        """The newest sample cannot be used; older ones are of no use either."""
+        self.clear()
+        self.refusal = reason
+
+    def clear(self) -> None:
+        """Forget every sample."""
+        self.stamps.clear()
+        self.values.clear()
+        self.refusal = ""
+
+    def at(self, time_ns: int) -> tuple[np.ndarray, int, int]:
+        """Values at a time: between the samples around it, else the nearest sample.
+
+        Positions are interpolated linearly, quaternions along the shorter arc.
+
+        Returns:
+            The values (n,), the time they stand for [ns], and the nearest sample's distance [ns].
+        """
+        stamps = self.stamps
+        after = bisect_left(stamps, time_ns)
+        if after == len(stamps):
+            return self.values[-1], stamps[-1], time_ns - stamps[-1]
+        if after == 0 or stamps[after] == time_ns:
+            return self.values[after], stamps[after], stamps[after] - time_ns
+        early, late = self.values[after - 1], self.values[after]
+        share = (time_ns - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
+        value = early + share * (late - early)
+        for column in self._quaternions:
+            part = slice(column, column + 4)
+            value[part] = quaternions.slerp(early[part], late[part], share)
+        return value, time_ns, min(time_ns - stamps[after - 1], stamps[after] - time_ns)

@@ -1,0 +1,198 @@
+"""The chunk timeline: which targets are due when, and which chunks are refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wallwm_ros.core.chunk import Chunk
+from wallwm_ros.core.path import Path
+from wallwm_ros.core.robot import RobotProfile
+from wallwm_ros.core.smoothing import Bounds
+
+MAX_STEP_NS = 10_000_000_000
+# A row due sooner than this part of a step is no knot of its own: the path would jump to reach it.
+_NEAREST_KNOT = 0.25
+_FEASIBLE = 0.95  # part of the limits that the path itself may use
+_MOST_SHIFT = 0.5  # smoothing moves a target by at most this part of what full speed covers in one step
+
+
+@dataclass(frozen=True)
+class _Knots:
+    """Targets ahead: due times (K,) [ns], values (K, D), and steps executed once each is reached (K,)."""
+
+    due_ns: np.ndarray
+    values: np.ndarray
+    steps: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> _Knots:
+        return _Knots(self.due_ns[chosen], self.values[chosen], self.steps[chosen])
+
+
+class Timeline:
+    """Targets over time, from the chunks accepted so far.
+
+    The path leads from the command at acceptance through the rows that are still due, and stands still after the
+    last. A later chunk replaces every target from its own start on; rows already due are dropped, never sent.
+
+    Attributes:
+        generation, sequence: of the newest chunk accepted.
+        final: the last row ends the event.
+        caption: event being carried out.
+    """
+
+    def __init__(self, profile: RobotProfile, max_start_ahead_ns: int) -> None:
+        self._profile, self._max_start_ahead_ns = profile, max_start_ahead_ns
+        self.generation, self.sequence, self.final, self.caption = 0, 0, True, ""
+        self._heard = self._ended = False
+        self._ended_at = (0, 0)  # steps executed and known when the targets were dropped
+        self._knots: _Knots | None = None
+        self._path: Path | None = None
+        self._origin_ns = 0
+
+    @property
+    def active(self) -> bool:
+        """There are targets (perhaps all of them reached)."""
+        return self._path is not None
+
+    def refusal(self, chunk: Chunk, now_ns: int, start_ns: int) -> str:
+        """Why a chunk cannot be accepted; empty if it can. `start_ns`: its start in the control clock [ns]."""
+        name = f"chunk {chunk.generation}/{chunk.sequence} refused: "
+        if self._heard and chunk.generation < self.generation:
+            return name + f"its plan is older than plan {self.generation}"
+        if chunk.is_stop:
+            return ""
+        if self._heard and chunk.generation == self.generation:
+            if self._ended:
+                return name + "its plan was stopped; a newer generation is needed"
+            if chunk.sequence <= self.sequence:
+                return name + f"sequence must be above {self.sequence}"
+        fault = self._fault(chunk) or self._lateness(chunk, now_ns, start_ns)
+        return name + fault if fault else ""
+
+    def _fault(self, chunk: Chunk) -> str:
+        if chunk.action_space != self._profile.action_space:
+            return f"action_space must be {self._profile.action_space}; found {chunk.action_space}"
+        names = self._profile.joint_names
+        if sorted(chunk.joints) != sorted(names):
+            missing = ", ".join(n for n in names if n not in chunk.joints) or "none"
+            extra = ", ".join(sorted({n for n in chunk.joints if n not in names or chunk.joints.count(n) > 1})) or "none"
+            return f"its joints must be those of robot {self._profile.name}; missing: {missing}; not valid: {extra}"
+        if chunk.values.shape != (chunk.steps, len(names)):
+            return f"its values must have shape ({chunk.steps}, {len(names)}); found {chunk.values.shape}"
+        if not np.isfinite(chunk.values).all():
+            row, column = np.argwhere(~np.isfinite(chunk.values))[0]
+            return f"row {row}, joint {chunk.joints[column]} is {chunk.values[row, column]}"
+        if not 0 < chunk.step_ns <= MAX_STEP_NS:
+            return f"step_s must be above 0 and at most {MAX_STEP_NS / 1e9:g}; found {chunk.step_ns / 1e9:g}"
+        return self._orientation_fault(chunk)
+
+    def _orientation_fault(self, chunk: Chunk) -> str:
+        order = [chunk.joints.index(name) for name in self._profile.joint_names]
+        for column in self._profile.quaternions:
+            norms = np.linalg.norm(chunk.values[:, order[column : column + 4]], axis=1)
+            if np.any(np.abs(norms - 1.0) > 0.1):
+                worst = norms[np.argmax(np.abs(norms - 1.0))]
+                return f"quaternion {self._profile.joint_names[column]}... must have length 1; found {worst:.3f}"
+        return ""
+
+    def _lateness(self, chunk: Chunk, now_ns: int, start_ns: int) -> str:
+        last_ns = start_ns + chunk.steps * chunk.step_ns
+        if last_ns <= now_ns:
+            return f"its last row was due {(now_ns - last_ns) / 1e6:.0f} ms ago"
+        if start_ns - now_ns > self._max_start_ahead_ns:
+            ahead = f"{self._max_start_ahead_ns / 1e9:g} s"
+            return f"it starts {(start_ns - now_ns) / 1e9:.2f} s ahead, more than the {ahead} allowed"
+        return ""
+
+    def accept(
+        self, chunk: Chunk, now_ns: int, start_ns: int, position: np.ndarray, velocity: np.ndarray
+    ) -> None:
+        """Take a chunk that `refusal` let through; it is no stop request.
+
+        Args:
+            now_ns, start_ns: in the control clock [ns].
+            position, velocity: (D,) of the present command [unit, unit/s].
+        """
+        order = [chunk.joints.index(name) for name in self._profile.joint_names]
+        numbers = np.arange(1, chunk.steps + 1)
+        rows = _Knots(start_ns + numbers * chunk.step_ns, chunk.values[:, order], chunk.first_step + numbers)
+        late = int(np.count_nonzero(rows.due_ns <= now_ns))
+        same_plan = self._heard and chunk.generation == self.generation
+        executed = self.step(now_ns) if same_plan else chunk.first_step + late
+        nearest_ns = round(_NEAREST_KNOT * chunk.step_ns)
+        ahead = rows.part(rows.due_ns >= now_ns + nearest_ns)
+        if not len(ahead.due_ns):  # only the last row is left, due almost now
+            ahead = rows.part(rows.due_ns == rows.due_ns[-1])
+        before = self._until(start_ns, now_ns, position, executed, nearest_ns)
+        self._knots = _Knots(
+            np.concatenate([[now_ns], before.due_ns, ahead.due_ns]),
+            np.concatenate([position[None], before.values, ahead.values]),
+            np.concatenate([[executed], before.steps, ahead.steps]),
+        )
+        self._origin_ns = now_ns
+        times = (self._knots.due_ns - now_ns) / 1e9
+        self._path = Path(
+            times,
+            self._knots.values,
+            velocity,
+            self._profile.quaternions,
+            open_end=not chunk.final,
+            bounds=self._bounds(chunk.step_ns),
+        )
+        self._heard, self._ended = True, False
+        self.generation, self.sequence = chunk.generation, chunk.sequence
+        self.final, self.caption = chunk.final, chunk.caption
+
+    def _bounds(self, step_ns: int) -> Bounds:
+        """What the path may ask for: a little less than the limits, so that following it needs no detour."""
+        profile = self._profile
+        shift = _MOST_SHIFT * profile.limit("velocity") * step_ns / 1e9
+        return Bounds(_FEASIBLE * profile.limit("acceleration"), _FEASIBLE * profile.limit("jerk"), shift)
+
+    def _until(
+        self, start_ns: int, now_ns: int, position: np.ndarray, executed: int, nearest_ns: int
+    ) -> _Knots:
+        """What is due from now to a start that lies ahead: the old rows, then standing still."""
+        old = _Knots(np.zeros(0, dtype=np.int64), np.zeros((0, len(position))), np.zeros(0, dtype=np.int64))
+        if start_ns <= now_ns:
+            return old
+        if self._knots is not None:
+            due_ns = self._knots.due_ns
+            old = self._knots.part((due_ns >= now_ns + nearest_ns) & (due_ns <= start_ns))
+            if due_ns[-1] > start_ns:
+                return old
+        if start_ns - (old.due_ns[-1] if len(old.due_ns) else now_ns) < nearest_ns:
+            return old
+        values = np.concatenate([old.values, (old.values[-1] if len(old.values) else position)[None]])
+        steps = np.append(old.steps, old.steps[-1] if len(old.steps) else executed)
+        return _Knots(np.append(old.due_ns, start_ns), values, steps)
+
+    def end(self, now_ns: int, generation: int | None = None) -> None:
+        """Drop every target: the plan is stopped, perhaps by a newer generation."""
+        self._ended_at = (self.step(now_ns), self.steps)
+        if generation is not None:
+            self._ended_at = self._ended_at if generation == self.generation else (0, 0)
+            self.generation, self._heard = generation, True
+        self._ended = True
+        self._knots = self._path = None
+
+    def target(self, at_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nominal position, velocity, acceleration at a time [ns], each (D,); only while `active`."""
+        return self._path.state((at_ns - self._origin_ns) / 1e9)
+
+    def step(self, now_ns: int) -> int:
+        """Steps of the event whose rows are due by now."""
+        if self._knots is None:
+            return self._ended_at[0]
+        return int(self._knots.steps[max(0, np.searchsorted(self._knots.due_ns, now_ns, side="right") - 1)])
+
+    @property
+    def steps(self) -> int:
+        """Steps of the event known so far."""
+        return self._ended_at[1] if self._knots is None else int(self._knots.steps[-1])
+
+    def ran_out(self, now_ns: int) -> bool:
+        """The last row is due."""
+        return self._knots is not None and now_ns >= self._knots.due_ns[-1]

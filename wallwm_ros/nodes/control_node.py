@@ -1,0 +1,194 @@
+"""Turns action chunks into commands at a fixed rate, inside the robot's limits, and reports what it really did."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from wallwm_model.errors import ConfigError, WallWMError
+from wallwm_msgs.msg import ActionChunk
+from wallwm_ros.bridge import qos
+from wallwm_ros.bridge.chunks import chunk_from_message
+from wallwm_ros.bridge.commands import CommandOutputs
+from wallwm_ros.bridge.control_port import StateFeed, StatusOutput
+from wallwm_ros.bridge.params import Parameters
+from wallwm_ros.bridge.running import run_node
+from wallwm_ros.bridge.stamps import SECOND, to_ns
+from wallwm_ros.core.clock import SteadyClock
+from wallwm_ros.core.config import ControlConfig, load_robot
+from wallwm_ros.core.controller import Controller, Status
+from wallwm_ros.core.cycle import ControlCycle, SimulatedClock, start_in
+from wallwm_ros.core.loop import SteadyLoop
+from wallwm_ros.core.priority import set_realtime
+from wallwm_ros.core.robot import RobotProfile
+
+STOP_S = 1.5  # longest wait for a shaped stop before commands end
+SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR"))
+
+
+class ControlNode(LifecycleNode):
+    """configure = check parameters and robot, begin to report; activate = hold the arm, follow chunks."""
+
+    def __init__(self) -> None:
+        super().__init__("control_node")
+        self._settings = Parameters(self, ControlConfig)
+        self._running: _Running | None = None
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check parameters and robot profile; nothing stays behind on refusal."""
+        return self._attempt("configure", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Command the arm, from where the next joint state finds it."""
+        return self._attempt("activate", self._running.activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Bring the arm to a shaped stop and send nothing more."""
+        self._running.deactivate("control_node is being deactivated")
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop reporting; parameters may change again."""
+        self.close()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state."""
+        self.close()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        self.close()
+        return SUCCESS
+
+    def close(self) -> None:
+        """Shaped stop, last report, end of the control loop."""
+        if self._running is not None:
+            self._running.deactivate("control_node is shutting down")
+            self._running.close()
+            self._running = None
+            set_realtime(0)
+        self._settings.locked = False
+
+    def _configure(self) -> None:
+        config = self._settings.read()
+        profile = load_robot(config.robot)
+        simulated = self.get_parameter("use_sim_time").value
+        if config.tick == "clock" and not simulated:
+            raise ConfigError("tick: clock needs use_sim_time: true; found false")
+        self._running = _Running(self, config, profile)
+        self._settings.locked = True
+        realtime = bool(config.realtime_priority) and set_realtime(config.realtime_priority)
+        self.get_logger().info(
+            f"robot {profile.name}: {len(profile.joints)} columns at {config.rate_hz:g} Hz, "
+            f"{'real-time' if realtime else 'normal'} priority"
+        )
+
+    def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
+        """A transition that may be refused, with one sentence in the log."""
+        try:
+            step()
+        except WallWMError as error:
+            self.get_logger().error(f"{name} refused: {error}")
+            return FAILURE
+        except Exception as error:  # rclpy would swallow it without a word
+            self.get_logger().error(f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}")
+            return ERROR
+        return SUCCESS
+
+
+class _Running:
+    """Everything that lives from configure to cleanup."""
+
+    def __init__(self, node: ControlNode, config: ControlConfig, profile: RobotProfile) -> None:
+        self._node = node
+        self._simulated = config.tick == "clock"
+        self._clock = SimulatedClock() if self._simulated else SteadyClock()
+        period_ns = round(SECOND / config.rate_hz)
+        self._commands = CommandOutputs(
+            node, profile, config.command, round(config.trajectory_ahead_ms * 1e6) or period_ns
+        )
+        self._status = StatusOutput(node, profile)
+        # Before the clock: of messages that wait together, joint states are heard first.
+        self._states = StateFeed(node, profile, self._clock.now_ns)
+        self._cycle = ControlCycle(
+            Controller(profile, config),
+            self._clock,
+            measure=self._states.latest,
+            command=self._command,
+            report=self._report,
+            report_ns=round(SECOND / config.status_rate_hz),
+        )
+        self._subscriptions = [node.create_subscription(ActionChunk, "action_chunk", self._chunk, qos.CHUNK)]
+        self._loop = None
+        if self._simulated:
+            self._subscriptions.append(node.create_subscription(ClockMessage, "/clock", self._ticked, qos.CLOCK))
+        else:
+            self._loop = SteadyLoop(config.rate_hz, self._cycle.tick, "control", self._failed)
+            self._loop.start()
+
+    def activate(self) -> None:
+        """Begin to command; what was measured before does not count."""
+        self._states.clear()
+        self._cycle.activate()
+
+    def deactivate(self, reason: str) -> None:
+        """Shaped stop, then no more commands. Simulated time may stand still, so it is not waited for."""
+        self._cycle.halt(reason)
+        deadline = time.monotonic() + STOP_S
+        while self._loop is not None and self._loop.running and time.monotonic() < deadline:
+            time.sleep(0.02)
+            if self._cycle.standing():
+                break
+        self._cycle.deactivate()
+
+    def close(self) -> None:
+        """End the control loop and let go of every topic."""
+        if self._loop is not None:
+            self._loop.stop()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._states.close()
+        self._commands.close()
+        self._status.close(self._node)
+
+    def _command(self, status: Status) -> None:
+        self._commands.send(status.command, status.velocity, self._node_ns())
+
+    def _report(self, status: Status, period_ns: int) -> None:
+        self._status.send(status, period_ns, self._node_ns())
+
+    def _node_ns(self) -> int:
+        return self._clock.now_ns() if self._simulated else self._node.get_clock().now().nanoseconds
+
+    def _chunk(self, message: ActionChunk) -> None:
+        try:
+            chunk = chunk_from_message(message)
+        except ConfigError as error:
+            self._cycle.reject(f"chunk {message.generation}/{message.sequence} refused: {error}")
+            return
+        self._cycle.submit(chunk, start_in(self._clock, chunk.start_ns, self._node_ns()))
+
+    def _ticked(self, message: ClockMessage) -> None:
+        self._clock.set(to_ns(message.clock))
+        self._cycle.tick(self._clock.now_ns())
+
+    def _failed(self, error: Exception) -> None:
+        """The control loop has ended: nothing commands the arm any more, so the process says so and ends."""
+        self._node.get_logger().fatal(f"the control loop failed: {type(error).__name__}: {error}")
+        signal.raise_signal(signal.SIGTERM)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is told to stop."""
+    return run_node(ControlNode, ControlNode.close, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
