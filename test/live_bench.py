@@ -1,0 +1,215 @@
+"""A planner's seat for live tests: starts node processes, switches them, sends events and listens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from wallwm_msgs.action import ExecuteEvent, ExecuteTask
+from wallwm_msgs.msg import ActionChunk, ControlStatus
+from wallwm_ros.bridge import qos
+from wallwm_ros.bridge.sim import image_message
+
+HERE = Path(__file__).parent
+PATIENCE_S = 20.0  # a hang ends the test; nothing is judged by how long it took
+
+
+class Event:
+    """One goal sent: its feedback as it comes, and its result."""
+
+    def __init__(self, bench: LiveBench, caption: str, **fields) -> None:
+        self.bench, self.feedback = bench, []
+        goal = ExecuteEvent.Goal(caption=caption, **fields)
+        sent = bench.events.send_goal_async(goal, lambda message: self.feedback.append(message.feedback))
+        self.handle = bench.wait(sent)
+        self._result = self.handle.get_result_async()
+
+    @property
+    def stages(self) -> list[int]:
+        """Stages reported so far, without repetition."""
+        found = [f.stage for f in list(self.feedback)]
+        return [stage for i, stage in enumerate(found) if i == 0 or found[i - 1] != stage]
+
+    def reach(self, stage: int, step: int = 0) -> None:
+        """Wait until the event is that far."""
+        self.bench.until(lambda: any(f.stage == stage and f.step >= step for f in list(self.feedback)))
+
+    def result(self):
+        """(goal status, result message)."""
+        answer = self.bench.wait(self._result)
+        return answer.status, answer.result
+
+    def over(self) -> bool:
+        """The result is there."""
+        return self._result.done()
+
+    def cancel(self) -> None:
+        """Ask for the end."""
+        self.bench.wait(self.handle.cancel_goal_async())
+
+
+class LiveBench:
+    """Processes, and a node that spins in a thread."""
+
+    def __init__(self, domain: int, folder: Path) -> None:
+        self.folder, self.processes = folder, {}
+        self._environment = os.environ | {
+            "ROS_DOMAIN_ID": str(domain),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+        self._environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.node = rclpy.create_node("planner", context=self._context)
+        self.chunks: list[ActionChunk] = []
+        self.latencies: list[DiagnosticArray] = []
+        self.log: list[Log] = []
+        self.status: ControlStatus | None = None
+        self._listen()
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        node = self.node
+        self.events = ActionClient(node, ExecuteEvent, "/execute_event")
+        self.tasks = ActionClient(node, ExecuteTask, "/execute_task")
+        node.create_subscription(ActionChunk, "/action_chunk", self.chunks.append, 10)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self.latencies.append, 10)
+        node.create_subscription(ControlStatus, "/control_status", self._heard, 10)
+        lasting = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(Log, "/rosout", self.log.append, lasting)
+        self._mute = node.create_publisher(String, "/tiny_robot/mute", 10)
+
+    def _heard(self, message: ControlStatus) -> None:
+        self.status = message
+
+    def start(self, name: str, *command: str) -> None:
+        """Run `python COMMAND` in its own process group; its output goes to a file."""
+        output = open(self.folder / f"{name}.log", "w")
+        self.processes[name] = subprocess.Popen(
+            [sys.executable, *command],
+            env=self._environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def stop(self, name: str, number: int = signal.SIGINT) -> int:
+        """Signal a process and give its exit code."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        return process.wait(PATIENCE_S)
+
+    def output(self, name: str) -> str:
+        """What a process has printed."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def close(self) -> None:
+        """End every process and the own node."""
+        for name in list(self.processes):
+            self.processes[name].kill()
+            self.processes.pop(name).wait()
+        self._executor.shutdown()
+        self._thread.join(5.0)
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def until(self, condition) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, "nothing happened"
+            time.sleep(0.01)
+
+    def wait(self, future):
+        """A future's result."""
+        self.until(future.done)
+        return future.result()
+
+    def call(self, kind, name, request):
+        """Call a service once."""
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready)
+        answer = self.wait(client.call_async(request))
+        self.node.destroy_client(client)
+        return answer
+
+    def change(self, node: str, transition: int) -> bool:
+        """Ask a lifecycle node for a transition."""
+        return self.call(
+            ChangeState, f"/{node}/change_state", ChangeState.Request(transition=Transition(id=transition))
+        ).success
+
+    def bring_up(self, node: str) -> None:
+        """Configure and activate."""
+        assert self.change(node, Transition.TRANSITION_CONFIGURE), self.output(node)
+        assert self.change(node, Transition.TRANSITION_ACTIVATE), self.output(node)
+
+    def state(self, node: str) -> int:
+        """A lifecycle node's state."""
+        return self.call(GetState, f"/{node}/get_state", GetState.Request()).current_state.id
+
+    def set(self, node: str, **values) -> str:
+        """Set parameters; the reason if they were refused."""
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        )
+        return " ".join(
+            r.reason
+            for r in self.call(SetParameters, f"/{node}/set_parameters", request).results
+            if not r.successful
+        )
+
+    def mute(self, cameras: str) -> None:
+        """Silence cameras of the tiny robot."""
+        self._mute.publish(String(data=cameras))
+
+    def show(self, camera: str, picture: np.ndarray, until: Callable[[], bool]) -> None:
+        """Publish a raw picture in a camera's name, again and again until a condition holds."""
+        publisher = self.node.create_publisher(Image, f"/{camera}/image_raw", qos.SENSOR_OUT)
+
+        def shown() -> bool:
+            publisher.publish(image_message(picture, camera, self.node.get_clock().now().nanoseconds))
+            return until()
+
+        self.until(shown)
+        self.node.destroy_publisher(publisher)
+
+    def errors(self, node: str) -> list[str]:
+        """What a node has logged as errors."""
+        return [
+            m.msg
+            for m in list(self.log)
+            if m.name == node and int.from_bytes(bytes([m.level]), "little") >= 40
+        ]
+
+
+UNCONFIGURED, INACTIVE, ACTIVE = (
+    State.PRIMARY_STATE_UNCONFIGURED,
+    State.PRIMARY_STATE_INACTIVE,
+    State.PRIMARY_STATE_ACTIVE,
+)

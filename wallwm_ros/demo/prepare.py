@@ -1,0 +1,113 @@
+"""Everything that can be wrong with a request is found here, before any process starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wallwm_model.bundle import verify
+from wallwm_model.errors import ConfigError
+from wallwm_model.spec import ModelSpec
+from wallwm_ros.bridge.sim_body import check_profile
+from wallwm_ros.core.calibration import load_calibrations
+from wallwm_ros.core.compatibility import check_compatible
+from wallwm_ros.core.config import PolicyConfig, load_robot
+from wallwm_ros.core.paths import data_path
+from wallwm_ros.core.robot import RobotProfile
+from wallwm_ros.demo.plan import Episode, parse_events, plan
+
+SIM, POLICY, CONTROL = "sim_robot_node", "policy_node", "control_node"
+# In lockstep nothing is late, only slow: waiting for others costs nothing, and giving up would be wrong.
+PATIENCE = {"control_timeout_s": 10.0, "observation_timeout_s": 30.0, "event_timeout_s": 180.0}
+LIVE_EPISODES = 3  # up to this many episodes are shown event by event
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None = left to the demonstration.
+
+    Attributes:
+        lockstep: time follows the commands, so that a busy machine only slows the run down; else the wall clock.
+    """
+
+    task: str | None = None
+    episodes: int | None = None
+    seed: int | None = None
+    events: str | None = None
+    video: bool = True
+    lockstep: bool = True
+    blank_cameras: bool = False
+    robot: str = "sim"
+    model: str = PolicyConfig.model
+    retries: int = 0
+    domain: int | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A request that was found sound.
+
+    Attributes:
+        request: as it came.
+        spec: of the model.
+        bundle: folder of the engine bundle.
+        profile: of the robot.
+        episodes: to run, in order.
+    """
+
+    request: Request
+    spec: ModelSpec
+    bundle: Path
+    profile: RobotProfile
+    episodes: tuple[Episode, ...]
+
+    @property
+    def live(self) -> bool:
+        """Few enough episodes to show every event."""
+        return len(self.episodes) <= LIVE_EPISODES
+
+
+def prepare(request: Request) -> Setting:
+    """Check a request.
+
+    Raises:
+        WallWMError: the first thing that is wrong with it, in one sentence.
+    """
+    if request.retries < 0:
+        raise ConfigError(f"--retries must not be negative; found {request.retries}")
+    bundle = find_bundle(request.model)
+    profile = load_robot(request.robot)
+    check_profile(profile)
+    spec = verify(bundle)
+    check_compatible(spec, profile, load_calibrations(profile), "event")
+    captions = parse_events(request.events, spec) if request.events is not None else ()
+    episodes = tuple(plan(request.task, request.episodes, request.seed, captions))
+    return Setting(request, spec, bundle, profile, episodes)
+
+
+def parameters(setting: Setting) -> dict[str, dict[str, object]]:
+    """Node name -> its parameters; everything else keeps its default."""
+    request, first = setting.request, setting.episodes[0]
+    common = {"robot": request.robot, "use_sim_time": setting.request.lockstep}
+    return {
+        SIM: {
+            "robot": request.robot,
+            "mode": "lockstep" if setting.request.lockstep else "realtime",
+            "task": first.task,
+            "seed": first.seed,
+            "blank_cameras": request.blank_cameras,
+        },
+        POLICY: common | {"model": str(setting.bundle)} | (PATIENCE if request.lockstep else {}),
+        CONTROL: common | {"tick": "clock" if setting.request.lockstep else "steady"},
+    }
+
+
+def find_bundle(model: str) -> Path:
+    """Folder of an engine bundle: a path, or a folder inside the package's data.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = Path(model).expanduser()
+    return path.resolve() if path.is_dir() else data_path(model)

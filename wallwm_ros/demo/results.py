@@ -1,0 +1,123 @@
+"""What came out of a demonstration, added up. Pure functions: no ROS, no terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EventResult:
+    """One executed event.
+
+    Attributes:
+        name: event type, e.g. `grasp`.
+        caption: the sentence that was sent.
+        steps: action steps executed.
+        planned: length of the chunk as the model sized it [action steps].
+        seconds: from goal acceptance to the end [s].
+        inference_s: time spent in the engine [s].
+        completed: the action ended as SUCCEEDED (the motion was carried out).
+        success: the simulator found the event physically achieved.
+        outcome: one short sentence for people.
+    """
+
+    name: str
+    caption: str
+    steps: int
+    planned: int
+    seconds: float
+    inference_s: float
+    completed: bool
+    success: bool
+    outcome: str
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One episode: the events in the order they were carried out, and the verdict on the whole task."""
+
+    task: str
+    seed: int
+    events: tuple[EventResult, ...] = field(default=())
+    success: bool = False
+    outcome: str = ""
+    seconds: float = 0.0
+
+
+def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a success rate; `z` = 1.959964 gives 95 %. No trials: (0, 1).
+
+    Raises:
+        ValueError: not 0 <= successes <= trials.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must be between 0 and {trials} trials; found {successes}")
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    scale = 1.0 + z * z / trials
+    centre = (rate + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    # At the ends the interval touches 0 or 1 exactly; rounding must not push it past.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low, high
+
+
+def by_event(episodes: Iterable[EpisodeResult]) -> dict[str, dict[str, int | float]]:
+    """Event type -> n, success, steps_min, steps_median, steps_max, in order of first appearance.
+
+    Lengths count only events whose motion was carried out to its end.
+    """
+    groups: dict[str, list[EventResult]] = {}
+    for episode in episodes:
+        for event in episode.events:
+            groups.setdefault(event.name, []).append(event)
+    table: dict[str, dict[str, int | float]] = {}
+    for name, events in groups.items():
+        steps = [event.steps for event in events if event.completed] or [0]
+        table[name] = {
+            "n": len(events),
+            "success": sum(event.success for event in events),
+            "steps_min": min(steps),
+            "steps_median": statistics.median(steps),
+            "steps_max": max(steps),
+        }
+    return table
+
+
+def rate(episodes: Sequence[EpisodeResult]) -> dict[str, object]:
+    """Episodes, success, success_rate and its 95 % interval."""
+    success = sum(episode.success for episode in episodes)
+    return {
+        "episodes": len(episodes),
+        "success": success,
+        "success_rate": success / len(episodes) if episodes else 0.0,
+        "interval95": list(wilson(success, len(episodes))),
+    }
+
+
+def summary(episodes: Sequence[EpisodeResult], seed: int, about: dict[str, object]) -> dict[str, object]:
+    """The content of result.json: totals, per task, per event type, every episode, and `about` the run."""
+    tasks = list(dict.fromkeys(episode.task for episode in episodes))
+    return {
+        **rate(episodes),
+        "task": ", ".join(tasks),
+        "seed": seed,
+        "events": by_event(episodes),
+        "tasks": {task: rate([e for e in episodes if e.task == task]) for task in tasks},
+        **about,
+        "details": [asdict(episode) for episode in episodes],
+    }
+
+
+def write(path: Path, content: dict[str, object]) -> None:
+    """Write result.json whole or not at all, so that an interrupted run leaves no half file."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)

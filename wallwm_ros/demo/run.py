@@ -1,0 +1,191 @@
+"""A whole demonstration: the stage, the episodes, what is kept of them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from wallwm_model.bundle import MANIFEST, sha256
+from wallwm_model.errors import WallWMError
+from wallwm_ros.bridge.sim_body import SPECTATOR
+from wallwm_ros.demo import domain, results, screen
+from wallwm_ros.demo.episode import Watcher, Watchers, run_episode
+from wallwm_ros.demo.plot import Trace, draw
+from wallwm_ros.demo.prepare import Setting
+from wallwm_ros.demo.record import Recorder
+from wallwm_ros.demo.results import EpisodeResult
+
+GIVE_UP_AFTER = 2  # episodes in a row whose motion aborted: then something is wrong with the nodes
+INTERRUPTED = 130
+
+
+def run(setting: Setting, console: Console) -> int:
+    """Run the episodes and write `runs/<time>/`; -> the exit code: 0 when every motion was carried out.
+
+    Raises:
+        WallWMError: a process could not be started, ended, or fell silent.
+    """
+    folder = _folder(setting.request.out)
+    own_domain = domain.choose(setting.request.domain)
+    domain.enter(own_domain)
+    _introduce(setting, own_domain, console)
+    done: list[EpisodeResult] = []
+    traces: list[Trace] = []
+    started, interrupted = time.monotonic(), False
+    try:
+        with _interruptible():
+            _perform(setting, folder, console, done, traces)
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print("\n[yellow]interrupted[/]: every process was stopped")
+    if done:
+        about = _about(setting) | {"wall_s": round(time.monotonic() - started, 2), "interrupted": interrupted}
+        results.write(folder / "result.json", results.summary(done, setting.episodes[0].seed, about))
+        if setting.live:
+            _draw(setting, done, traces, folder)
+        _conclude(setting, done, folder, console)
+    if interrupted:
+        return INTERRUPTED
+    return _exit_code(setting, done, console)
+
+
+def _perform(
+    setting: Setting, folder: Path, console: Console, done: list[EpisodeResult], traces: list[Trace]
+) -> None:
+    """Run the episodes one after the other; `done` and `traces` grow with each."""
+    from wallwm_ros.demo.stage import Stage
+    from wallwm_ros.demo.video import Film
+
+    total = len(setting.episodes)
+    with contextlib.ExitStack() as stack:
+        film = None
+        if setting.request.video:
+            film = Film(folder / "demo.mp4")
+            stack.callback(film.close)
+        with console.status("starting robot, policy and control ..."):
+            stage = stack.enter_context(Stage(setting, folder))
+        cameras = [*setting.profile.camera_names, SPECTATOR]
+        recorder = Recorder(cameras, setting.spec.step_s, film)
+        if setting.live or film is not None:
+            stage.listen(recorder, pictures=film is not None)
+        series = None if setting.live else screen.SeriesScreen(console, total)
+        if series is not None:
+            stack.callback(series.close)
+        for number, episode in enumerate(setting.episodes, start=1):
+            recorder.heading = screen.title(number, total, episode)
+            shown = series or screen.EpisodeScreen(console, recorder.heading, setting.spec.step_s)
+            watcher: Watcher = Watchers(shown, recorder)
+            try:
+                result = run_episode(stage, episode, watcher, setting.request.retries)
+            finally:
+                if series is None:
+                    shown.close()
+            done.append(result)
+            traces.append(recorder.trace)
+            if _aborted(done[-GIVE_UP_AFTER:]) == GIVE_UP_AFTER:
+                break
+    if film is not None and film.dropped:
+        console.print(f"[dim]the film left out {film.dropped} pictures: this machine was busy[/]")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demonstration as Ctrl-C does, so that no node is left behind."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _folder(out: Path | None) -> Path:
+    """A new folder for this run's files."""
+    name = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = out if out is not None else Path("runs") / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WallWMError(f"the run's folder must be writable; found {error}") from error
+    return folder
+
+
+def _about(setting: Setting) -> dict[str, object]:
+    """Facts that a reader of result.json needs to know what was run."""
+    return {
+        "model": setting.spec.name,
+        "bundle_sha256": sha256(setting.bundle / MANIFEST),
+        "robot": setting.profile.name,
+        "mode": "event",
+        "clock": "lockstep" if setting.request.lockstep else "realtime",
+        "blank_cameras": setting.request.blank_cameras,
+        "retries": setting.request.retries,
+        "episodes_planned": len(setting.episodes),
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _introduce(setting: Setting, own_domain: int, console: Console) -> None:
+    pace = "lockstep" if setting.request.lockstep else "real time"
+    total = len(setting.episodes)
+    console.print(
+        f"[bold]wallwm demo[/] · model {escape(setting.spec.name)} · robot {escape(setting.profile.name)} · "
+        f"{total} episode{'s' * (total != 1)} · {pace}"
+    )
+    console.print(
+        f"[dim]listen in: ROS_DOMAIN_ID={own_domain} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST[/]", highlight=False
+    )
+    if setting.request.blank_cameras:
+        console.print("[yellow]the cameras are blank: the policy sees nothing but grey[/]")
+
+
+def _conclude(setting: Setting, done: list[EpisodeResult], folder: Path, console: Console) -> None:
+    console.print()
+    if setting.live:
+        for number, result in enumerate(done, start=1):
+            heading = screen.title(number, len(setting.episodes), setting.episodes[number - 1])
+            console.print(screen.event_table(result, heading))
+    else:
+        console.print(screen.length_table(done))
+    for line in screen.verdict(done):
+        console.print(f"[bold]{escape(line)}[/]", highlight=False)
+    files = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_file()))
+    console.print(f"{escape(str(folder))}/: {escape(files)}", highlight=False)
+
+
+def _draw(setting: Setting, done: list[EpisodeResult], traces: list[Trace], folder: Path) -> None:
+    """One plot of the joints per episode."""
+    total = len(setting.episodes)
+    for number, (result, trace) in enumerate(zip(done, traces), start=1):
+        name = "joints.png" if total == 1 else f"joints_{number}.png"
+        verdict = "success" if result.success else "failure"
+        heading = screen.title(number, total, setting.episodes[number - 1])
+        draw(trace, folder / name, f"{heading} · {verdict}")
+
+
+def _aborted(done: list[EpisodeResult]) -> int:
+    return sum(not result.events[-1].completed for result in done)
+
+
+def _exit_code(setting: Setting, done: list[EpisodeResult], console: Console) -> int:
+    aborted = _aborted(done)
+    if not aborted:
+        return 0
+    last = next(result for result in reversed(done) if not result.events[-1].completed)
+    console.print(
+        f"[red]not every motion was carried out[/]: {aborted} of {len(done)} episodes aborted, the last one with "
+        f"{escape(last.outcome)}",
+        highlight=False,
+    )
+    return 1

@@ -1,0 +1,110 @@
+"""The stage of a demonstration: the robot, policy and control processes, and the planner's own ROS node."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from wallwm_ros.bridge.planner import EventOutcome, EventProgress, Planner
+from wallwm_ros.bridge.recorder import listen_to_cameras, listen_to_control
+from wallwm_ros.bringup import PARAMETER_FILE
+from wallwm_ros.cli.processes import NodeGroup
+from wallwm_ros.core.paths import data_path
+from wallwm_ros.demo.prepare import CONTROL, POLICY, Setting, parameters
+from wallwm_ros.demo.record import Recorder
+
+PASSING_S = 0.05  # for a command under way to arrive before the scene changes [s]
+
+
+class Stage:
+    """Context manager: on entering, every node runs and is active; on leaving, none is left.
+
+    It is also the `Robot` that episodes are played with.
+
+    Args:
+        setting: what to play.
+        folder: of the run; the nodes' parameters and logs go there.
+    """
+
+    def __init__(self, setting: Setting, folder: Path) -> None:
+        self._setting, self._folder = setting, folder
+        self._control_active = False
+
+    def __enter__(self) -> Stage:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        self._nodes = NodeGroup(self._folder)
+        self._nodes.start(parameters(self._setting), [data_path(str(PARAMETER_FILE))])
+        # The planner takes no signals from ROS: Ctrl-C must reach the program, which stops everything in order.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node("wallwm_demo")
+        self._planner = Planner(self._node, self._nodes.check)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._spinner = threading.Thread(target=self._spin, name="planner", daemon=True)
+        self._spinner.start()
+        self._planner.transition(CONTROL, Transition.TRANSITION_CONFIGURE)
+        self._planner.transition(POLICY, Transition.TRANSITION_CONFIGURE)
+        self._planner.transition(POLICY, Transition.TRANSITION_ACTIVATE)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def close(self) -> None:
+        """Stop every process, then this one's part in ROS; may be called at any time."""
+        if nodes := getattr(self, "_nodes", None):
+            nodes.stop()
+        if executor := getattr(self, "_executor", None):
+            executor.shutdown(timeout_sec=1.0)
+        rclpy.try_shutdown()
+
+    def listen(self, recorder: Recorder, *, pictures: bool) -> None:
+        """Let the recorder hear the control's reports and, for a film, see the cameras."""
+        listen_to_control(self._node, recorder.status)
+        if pictures:
+            listen_to_cameras(self._node, recorder.cameras, recorder.picture)
+
+    def new_scene(self, task: str, seed: int) -> tuple[str, ...]:
+        """Put the robot at rest in a scene -> the captions that carry out its task.
+
+        The control is switched off meanwhile: on being switched on it holds the arms where they then are,
+        instead of pulling them back to where they were in the scene before.
+        """
+        if self._control_active:
+            self._planner.transition(CONTROL, Transition.TRANSITION_DEACTIVATE)
+            self._control_active = False
+            time.sleep(PASSING_S)
+        captions, _ = self._planner.reset(task, seed, self._setting.request.blank_cameras)
+        self._planner.transition(CONTROL, Transition.TRANSITION_ACTIVATE)
+        self._control_active = True
+        return captions
+
+    def execute(self, caption: str, on_progress: Callable[[EventProgress], None]) -> EventOutcome:
+        """Carry out one event and wait for its end."""
+        return self._planner.execute(caption, on_progress)
+
+    def judge(self, caption: str = "") -> tuple[bool, str]:
+        """Whether the event (empty: the whole task) is physically achieved, and why."""
+        return self._planner.judge(caption)
