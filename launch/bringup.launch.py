@@ -1,4 +1,4 @@
-"""Bring-up of the runtime: `ros2 launch wallwm_ros bringup.launch.py robot:=sim model:=models/nano mode:=event`.
+"""Bring-up of the runtime: `ros2 launch wallwm_ros bringup.launch.py robot:=sim mode:=event`.
 
 Nodes, parameters and arguments come from wallwm_ros.bringup, which `./wallwm up` reads as well.
 """
@@ -6,8 +6,13 @@ Nodes, parameters and arguments come from wallwm_ros.bringup, which `./wallwm up
 import os
 from pathlib import Path
 
-from launch import LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
@@ -17,8 +22,10 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
+from launch import LaunchDescription, LaunchDescriptionEntity
 from wallwm_ros.bringup import ARGUMENTS, PACKAGE, PARAMETER_FILE, NodeSpec, nodes
 from wallwm_ros.setup.environment import profile_variable
+from wallwm_ros.shared_memory import profile_file
 
 SHARE = Path(__file__).resolve().parents[1]
 
@@ -31,7 +38,7 @@ def generate_launch_description() -> LaunchDescription:
         for argument in ARGUMENTS
     ]
     # A profile that the user has chosen stays.
-    value = EnvironmentVariable(profile, default_value=str(SHARE / "config" / "fastdds.xml"))
+    value = EnvironmentVariable(profile, default_value=str(profile_file(SHARE / "config")))
     entities.append(SetEnvironmentVariable(profile, value))
     robot, model, mode = (LaunchConfiguration(name) for name in ("robot", "model", "mode"))
     for spec in nodes(text(robot), text(model), text(mode)):

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.ros,
     pytest.mark.skipif(not (ROOT / "models" / "nano" / "bundle.json").exists(), reason="needs models/nano"),
 ]
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
@@ -92,7 +92,7 @@ def test_an_interruption_stops_every_process(tmp_path):
     until(lambda: running(folder), demo)
     assert len(processes(folder)) >= 3
     demo.send_signal(signal.SIGINT)
-    said, _ = demo.communicate(timeout=15)
+    said, _ = demo.communicate(timeout=30)
     assert demo.returncode == 130, said
     assert "Traceback" not in said
     assert processes(folder) == []
@@ -115,6 +115,7 @@ def test_a_node_that_dies_is_named(tmp_path):
     os.kill(next(pid for pid, words in commands.items() if b"nodes.control_node" in words), signal.SIGKILL)
     said, _ = demo.communicate(timeout=30)
     assert demo.returncode == 1
-    assert "control_node was ended by SIGKILL" in said
+    assert "control_node" in said
+    assert "SIGKILL" in said
     assert "Traceback" not in said
     assert processes(folder) == []

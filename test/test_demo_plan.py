@@ -37,7 +37,10 @@ def test_own_events_choose_a_scene_that_suits():
 
 
 def test_own_events_of_an_exchange_choose_a_hand_over_scene():
-    assert plan(None, None, None, ("offer the red cube to the right arm with the left arm",))[0].task == "handover"
+    assert (
+        plan(None, None, None, ("offer the red cube to the right arm with the left arm",))[0].task
+        == "handover"
+    )
 
 
 def test_a_given_seed_is_taken_exactly_or_refused():
@@ -89,4 +92,6 @@ def test_objects_that_the_scene_lacks_are_named():
     scene = sample_scene("pick_place", 4)
     cube, pad = next(iter(scene.cubes)), next(p for p in ("white", "orange", "purple") if p not in scene.pads)
     assert missing_objects((f"reach the {cube} cube with the left arm",), scene) == []
-    assert missing_objects((f"place the {cube} cube on the {pad} pad with the left arm",), scene) == [f"{pad} pad"]
+    assert missing_objects((f"place the {cube} cube on the {pad} pad with the left arm",), scene) == [
+        f"{pad} pad"
+    ]

@@ -10,8 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROS = ("rclpy", "wallwm_msgs", "rcl_interfaces", "sensor_msgs", "std_msgs", "geometry_msgs", "trajectory_msgs",
-       "lifecycle_msgs", "rosgraph_msgs", "builtin_interfaces", "diagnostic_msgs", "action_msgs")  # fmt: skip
+ROS = (
+    "rclpy",
+    "wallwm_msgs",
+    "rcl_interfaces",
+    "sensor_msgs",
+    "std_msgs",
+    "geometry_msgs",
+    "trajectory_msgs",
+    "lifecycle_msgs",
+    "rosgraph_msgs",
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "action_msgs",
+)
 TORCH = ("torch", "diffusers", "einops")
 
 # Room: (where its files are, packages that it does without).
@@ -35,19 +47,54 @@ NEEDS = {"bridge": "rclpy", "nodes": "rclpy", "commands": "typer", "sim": "mujoc
 # Folder: folders that its files may not import from, at the top or inside functions.
 STAIRS = {
     "wallwm_model": ("wallwm_ros", *ROS),
-    "wallwm_ros/core": ("wallwm_ros.bridge", "wallwm_ros.nodes", "wallwm_ros.cli", "wallwm_ros.demo", *ROS, *TORCH,
-                        "wallwm_model.network", "wallwm_model.train", "wallwm_model.data", "wallwm_model.deploy",
-                        "wallwm_model.eval"),
+    "wallwm_ros/core": (
+        "wallwm_ros.bridge",
+        "wallwm_ros.nodes",
+        "wallwm_ros.cli",
+        "wallwm_ros.demo",
+        *ROS,
+        *TORCH,
+        "wallwm_model.network",
+        "wallwm_model.train",
+        "wallwm_model.data",
+        "wallwm_model.deploy",
+        "wallwm_model.eval",
+    ),
     "wallwm_ros/bridge": ("wallwm_ros.nodes", "wallwm_ros.cli", "wallwm_ros.demo", *TORCH),
     "wallwm_ros/nodes": ("wallwm_ros.cli", "wallwm_ros.demo", *TORCH),
-    "wallwm_ros/setup": ("wallwm_ros.core", "wallwm_ros.bridge", "wallwm_ros.nodes", "wallwm_ros.cli", *ROS, *TORCH),
-    "wallwm_model/network": ("wallwm_model.train", "wallwm_model.deploy", "wallwm_model.data", "wallwm_model.eval",
-                             "wallwm_model.sim", "wallwm_model.engines"),
-    "wallwm_model/engines": ("wallwm_model.network", "wallwm_model.train", "wallwm_model.deploy", "wallwm_model.data",
-                             "wallwm_model.eval", "wallwm_model.sim"),
-    "wallwm_model/sim": ("wallwm_model.network", "wallwm_model.train", "wallwm_model.deploy", "wallwm_model.data",
-                         "wallwm_model.eval", "wallwm_model.engines"),
-}  # fmt: skip
+    "wallwm_ros/setup": (
+        "wallwm_ros.core",
+        "wallwm_ros.bridge",
+        "wallwm_ros.nodes",
+        "wallwm_ros.cli",
+        *ROS,
+        *TORCH,
+    ),
+    "wallwm_model/network": (
+        "wallwm_model.train",
+        "wallwm_model.deploy",
+        "wallwm_model.data",
+        "wallwm_model.eval",
+        "wallwm_model.sim",
+        "wallwm_model.engines",
+    ),
+    "wallwm_model/engines": (
+        "wallwm_model.network",
+        "wallwm_model.train",
+        "wallwm_model.deploy",
+        "wallwm_model.data",
+        "wallwm_model.eval",
+        "wallwm_model.sim",
+    ),
+    "wallwm_model/sim": (
+        "wallwm_model.network",
+        "wallwm_model.train",
+        "wallwm_model.deploy",
+        "wallwm_model.data",
+        "wallwm_model.eval",
+        "wallwm_model.engines",
+    ),
+}
 
 IMPORT = """
 import importlib, sys

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from wallwm_ros import bringup
+from wallwm_ros.shared_memory import profile_file
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / "launch" / "bringup.launch.py"
@@ -35,7 +36,11 @@ class Group(Made):
 USED = {
     "launch": ("LaunchDescription", "LaunchDescriptionEntity"),
     "launch.actions": (
-        "DeclareLaunchArgument", "EmitEvent", "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown",
+        "DeclareLaunchArgument",
+        "EmitEvent",
+        "RegisterEventHandler",
+        "SetEnvironmentVariable",
+        "Shutdown",
     ),
     "launch.conditions": ("IfCondition",),
     "launch.events": ("matches_action",),
@@ -45,7 +50,7 @@ USED = {
     "launch_ros.events.lifecycle": ("ChangeState",),
     "launch_ros.parameter_descriptions": ("ParameterValue",),
     "lifecycle_msgs.msg": ("Transition",),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -77,7 +82,9 @@ def plain(value: object) -> object:
     return f"${value.args[0]}" if isinstance(value, Made) else value
 
 
-def test_both_fronts_start_the_same_nodes(described: list[Made], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_both_fronts_start_the_same_nodes(
+    described: list[Made], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     launched = {}
     for node in kinds(described, "Node") + kinds(described, "LifecycleNode"):
         file, parameters = node.kwargs["parameters"]
@@ -105,7 +112,9 @@ def started_by_up(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, di
 
 def test_both_fronts_take_the_same_arguments(described: list[Made]) -> None:
     up = pytest.importorskip("wallwm_ros.cli.up", reason="needs typer")
-    declared = {made.args[0]: made.kwargs["default_value"] for made in kinds(described, "DeclareLaunchArgument")}
+    declared = {
+        made.args[0]: made.kwargs["default_value"] for made in kinds(described, "DeclareLaunchArgument")
+    }
     assert declared == {argument.name: argument.default for argument in bringup.ARGUMENTS}
     assert set(declared) <= set(up.command.__annotations__)
 
@@ -115,9 +124,14 @@ def test_defaults_are_those_of_the_nodes() -> None:
 
     defaults = {argument.name: argument.default for argument in bringup.ARGUMENTS}
     config = PolicyConfig()
-    assert (config.robot, config.model, config.mode) == (defaults["robot"], defaults["model"], defaults["mode"])
-    assert bringup.MODES == next(f.metadata["choices"] for f in PolicyConfig.__dataclass_fields__.values()
-                                 if f.name == "mode")  # fmt: skip
+    assert (config.robot, config.model, config.mode) == (
+        defaults["robot"],
+        defaults["model"],
+        defaults["mode"],
+    )
+    assert bringup.MODES == next(
+        f.metadata["choices"] for f in PolicyConfig.__dataclass_fields__.values() if f.name == "mode"
+    )
 
 
 def test_only_a_node_that_has_just_been_configured_is_activated(described: list[Made]) -> None:
@@ -129,14 +143,17 @@ def test_only_a_node_that_has_just_been_configured_is_activated(described: list[
     for handler in handlers:
         assert (handler.kwargs["start_state"], handler.kwargs["goal_state"]) == ("configuring", "inactive")
         activate = handler.kwargs["entities"][0].kwargs
-        assert activate["event"].kwargs["transition_id"] == 3 and plain(activate["condition"].args[0]) == "$autostart"
+        assert (
+            activate["event"].kwargs["transition_id"] == 3
+            and plain(activate["condition"].args[0]) == "$autostart"
+        )
 
 
 def test_the_fast_dds_profile_is_set_unless_the_user_did(described: list[Made]) -> None:
     (variable,) = kinds(described, "SetEnvironmentVariable")
     name, value = variable.args
     assert name.endswith("_DEFAULT_PROFILES_FILE") and value.args[0] == name
-    assert Path(value.kwargs["default_value"]).samefile(ROOT / "config" / "fastdds.xml")
+    assert Path(value.kwargs["default_value"]).samefile(profile_file(ROOT / "config"))
 
 
 def test_every_executable_is_installed() -> None:
@@ -154,5 +171,7 @@ def test_launch_accepts_the_file() -> None:
 
     source = PythonLaunchDescriptionSource(str(LAUNCH_FILE))
     description = source.get_launch_description(launch.LaunchContext())
-    assert {argument.name for argument in description.get_launch_arguments()} == {a.name for a in bringup.ARGUMENTS}
+    assert {argument.name for argument in description.get_launch_arguments()} == {
+        a.name for a in bringup.ARGUMENTS
+    }
     assert os.path.samefile(source.location, LAUNCH_FILE)

@@ -45,11 +45,13 @@ def test_wilson_refuses_impossible_counts(successes, trials):
 
 
 def test_events_are_grouped_by_type_with_their_lengths():
-    table = by_event([
-        episode("pick_place", True, event("reach", 20), event("grasp", 12)),
-        episode("pick_place", False, event("reach", 31), event("grasp", 7, success=False)),
-        episode("pick_place", True, event("reach", 25)),
-    ])
+    table = by_event(
+        [
+            episode("pick_place", True, event("reach", 20), event("grasp", 12)),
+            episode("pick_place", False, event("reach", 31), event("grasp", 7, success=False)),
+            episode("pick_place", True, event("reach", 25)),
+        ]
+    )
     assert list(table) == ["reach", "grasp"]
     assert table["reach"] == {"n": 3, "success": 3, "steps_min": 20, "steps_median": 25, "steps_max": 31}
     assert table["grasp"]["success"] == 1
@@ -57,10 +59,12 @@ def test_events_are_grouped_by_type_with_their_lengths():
 
 
 def test_aborted_events_count_as_failures_but_not_in_the_lengths():
-    table = by_event([
-        episode("pick_place", True, event("reach", 20)),
-        episode("pick_place", False, event("reach", 3, success=False, completed=False)),
-    ])
+    table = by_event(
+        [
+            episode("pick_place", True, event("reach", 20)),
+            episode("pick_place", False, event("reach", 3, success=False, completed=False)),
+        ]
+    )
     assert table["reach"] == {"n": 2, "success": 1, "steps_min": 20, "steps_median": 20, "steps_max": 20}
 
 
@@ -70,7 +74,10 @@ def test_an_event_that_only_aborted_has_no_length():
 
 
 def test_result_file_has_the_promised_keys(tmp_path):
-    episodes = [episode("pick_place", True, event("reach", 20)), episode("handover", False, event("reach", 22))]
+    episodes = [
+        episode("pick_place", True, event("reach", 20)),
+        episode("handover", False, event("reach", 22)),
+    ]
     write(tmp_path / "result.json", summary(episodes, 3, {"model": "nano"}))
     body = json.loads((tmp_path / "result.json").read_text())
     assert body["episodes"] == 2

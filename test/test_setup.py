@@ -21,6 +21,11 @@ from wallwm_ros.setup.paths import Paths
 from wallwm_ros.setup.underlay import Underlay, find_underlay
 
 ROOT = Path(__file__).resolve().parents[1]
+# For a script in a process of its own, which gets the checkout as its first argument.
+PRELUDE = (
+    "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
+    "from wallwm_ros.setup import steps; "
+)
 THIS = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -91,9 +96,13 @@ def test_a_doubtful_environment_is_made_anew(checkout: Paths, damage: str, tmp_p
     assert names(checkout, "runtime")[0] == "environment"
 
 
-def test_a_step_that_fails_is_not_noted_and_says_why(checkout: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_fails_is_not_noted_and_says_why(
+    checkout: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finish(checkout, ("runtime",))
-    monkeypatch.setattr(Installer, "_install", lambda self, name: (_ for _ in ()).throw(SetupError("no network")))
+    monkeypatch.setattr(
+        Installer, "_install", lambda self, name: (_ for _ in ()).throw(SetupError("no network"))
+    )
     plan = layers.make_plan(checkout, ("runtime", "test"), None)
     with pytest.raises(SetupError, match="no network"):
         Installer(checkout, None).carry_out(plan)
@@ -102,12 +111,12 @@ def test_a_step_that_fails_is_not_noted_and_says_why(checkout: Paths, monkeypatc
 
 def test_cmake_exports_point_to_this_environment() -> None:
     text = (
-        'set_target_properties(x PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp311-cp311/include/python3.11;'
+        'set_target_properties(x PROPERTIES "/opt/python/cp311-cp311/include/python3.11;'
         '${_IMPORT_PREFIX}/include/x;/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include")'
     )
     new = repaired(text, "/home/me/include/python3.12", "/venv/numpy/_core/include")
     assert new == (
-        'set_target_properties(x PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "/home/me/include/python3.12;'
+        'set_target_properties(x PROPERTIES "/home/me/include/python3.12;'
         '${_IMPORT_PREFIX}/include/x;/venv/numpy/_core/include")'
     )
     assert repaired(new, "/home/me/include/python3.12", "/venv/numpy/_core/include") == new
@@ -148,7 +157,7 @@ def test_the_wheels_of_another_checkout_are_no_underlay(tmp_path: Path) -> None:
 
 def test_the_environment_names_the_profile_unless_the_user_did(checkout: Paths) -> None:
     env = runtime_environment(checkout, None, {"PATH": "/bin"})
-    assert env["FASTDDS_DEFAULT_PROFILES_FILE"] == str(checkout.root / "config" / "fastdds.xml")
+    assert Path(env["FASTDDS_DEFAULT_PROFILES_FILE"]).parent == checkout.root / "config"
     assert env["PATH"] == f"{checkout.venv}/bin:/bin"
     env = runtime_environment(checkout, None, {"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"})
     assert env["FASTDDS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
@@ -167,19 +176,22 @@ def test_a_failing_command_is_one_sentence_with_its_last_words(tmp_path: Path) -
     code = "print('fine'); print('ERROR: no such package'); print('bye'); raise SystemExit(3)"
     with pytest.raises(SetupError, match="Installing failed: ERROR: no such package") as error:
         steps.run_logged(
-            [sys.executable, "-c", code], log=tmp_path / "log", env=os.environ, cwd=tmp_path, what="Installing"
+            [sys.executable, "-c", code],
+            log=tmp_path / "log",
+            env=os.environ,
+            cwd=tmp_path,
+            what="Installing",
         )
     assert str(tmp_path / "log") in str(error.value)
 
 
 def test_a_killed_setup_leaves_no_process_behind(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    child = f"import os, subprocess; open({str(pids)!r}, 'w').write(str(os.getpid())); subprocess.call(['sleep', '60'])"
-    parent = (
-        "import sys, os; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from wallwm_ros.setup import steps;"
-        f"steps.run_logged([sys.executable, '-c', {child!r}], log=Path({str(tmp_path / 'log')!r}), env=os.environ,"
-        f" cwd={str(tmp_path)!r}, what='x')"
-    )
+    note = f"open({str(pids)!r}, 'w').write(str(os.getpid()))"
+    child = f"import os, subprocess; {note}; subprocess.call(['sleep', '60'])"
+    command = f"[sys.executable, '-c', {child!r}]"
+    log = f"Path({str(tmp_path / 'log')!r})"
+    parent = f"{PRELUDE}steps.run_logged({command}, log={log}, env=os.environ, cwd='.', what='x')"
     running = subprocess.Popen([sys.executable, "-c", parent, str(ROOT)])
     wait(lambda: pids.exists() and pids.read_text())
     pid = int(pids.read_text())
@@ -191,13 +203,13 @@ def test_a_killed_setup_leaves_no_process_behind(tmp_path: Path) -> None:
 
 def test_two_setups_at_once_wait_for_each_other(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from wallwm_ros.setup import steps\n"
-        "with steps.only_one(Path(sys.argv[2])): print('in')"
-    )
+    code = f"{PRELUDE}\nwith steps.only_one(Path(sys.argv[2])): print('in')"
     with steps.only_one(lock):
         other = subprocess.Popen(
-            [sys.executable, "-c", code, str(ROOT), str(lock)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, str(ROOT), str(lock)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert "Waiting" in other.stderr.readline()
         assert other.poll() is None
@@ -209,6 +221,7 @@ def test_help_before_setup_installs_nothing(checkout: Paths) -> None:
         (checkout.root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, checkout.root / name)
     shutil.copytree(ROOT / "wallwm_ros" / "setup", checkout.root / "wallwm_ros" / "setup")
+    shutil.copy(ROOT / "wallwm_ros" / "shared_memory.py", checkout.root / "wallwm_ros")
     done = subprocess.run([checkout.root / "wallwm", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "usage: ./wallwm COMMAND" in done.stdout, done.stderr
     assert not checkout.venv.exists()
@@ -217,7 +230,9 @@ def test_help_before_setup_installs_nothing(checkout: Paths) -> None:
 def alive(group: int) -> bool:
     """Some process of the group still runs (a zombie whose parent has gone does not count)."""
     listed = subprocess.run(["ps", "-eo", "pgid=,stat="], capture_output=True, text=True).stdout
-    return any(line.split()[0] == str(group) and not line.split()[1].startswith("Z") for line in listed.splitlines())
+    return any(
+        line.split()[0] == str(group) and not line.split()[1].startswith("Z") for line in listed.splitlines()
+    )
 
 
 def wait(condition, seconds: float = 30.0) -> None:
@@ -225,3 +240,20 @@ def wait(condition, seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def test_a_machine_without_a_fitting_python_gets_one_sentence(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "readlink", "dirname"):
+        (tools / name).symlink_to(shutil.which(name))
+    (tools / "python3").write_text(
+        "#!/bin/sh\nexit 1\n"
+    )  # as python 3.9 answers the question for its version
+    (tools / "python3").chmod(0o755)
+    shutil.copy(ROOT / "wallwm", tmp_path / "wallwm")
+    done = subprocess.run(
+        [tmp_path / "wallwm", "demo"], env={"PATH": str(tools)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "3.10, 3.11, 3.12 or 3.13" in done.stderr

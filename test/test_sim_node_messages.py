@@ -32,7 +32,11 @@ def test_a_forward_command_is_in_joint_order():
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [([1.0], "3 values; found 1"), ([1.0] * 4, "found 4"), ([1.0, float("nan"), 2.0], "non-finite value for b")],
+    [
+        ([1.0], "3 values; found 1"),
+        ([1.0] * 4, "found 4"),
+        ([1.0, float("nan"), 2.0], "non-finite value for b"),
+    ],
 )
 def test_an_unsound_forward_command_is_refused(data, words):
     with pytest.raises(SimulationError, match=words):

@@ -1,4 +1,4 @@
-"""Which nodes make up the runtime, with which parameters: the one description behind `wallwm up` and the launch file."""
+"""The nodes and their parameters: the one description behind `wallwm up` and the launch file."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Observe(nn.Module):
         return (
             self.model.action.read_video(world.states),
             remaining,
-            denormalise(world.groundings[-1].position),
+            denormalise(world.sight.position),
         )
 
 

@@ -37,20 +37,55 @@ class Grounding:
 
 
 @dataclass
+class Sight:
+    """Where things are: position (B, slots, 3), normalised world frame; yaw (B, cubes) [rad]."""
+
+    position: Tensor
+    yaw: Tensor
+
+
+@dataclass
 class World:
     """One look at the world.
 
     Attributes:
         states: per layer, (B, V*S0, D): the keyframe's tokens of all views.
+        sight: what the key points alone say, before any word was read.
         groundings: from every layer but the first; the last is the best.
         remaining: (B,) remaining length of the event / horizon.
         velocity: (B, V, C, F, h, w) for the future latents, or None without them.
     """
 
     states: list[Tensor]
+    sight: Sight
     groundings: list[Grounding]
     remaining: Tensor
     velocity: Tensor | None = None
+
+
+class Objects(nn.Module):
+    """Key points of all views -> places of all things, and one context token for each.
+
+    The tokens stand beside the caption's words in the text cross-attention, so that a word like "red"
+    can be looked up in space.
+    """
+
+    def __init__(self, points: int, slots: int, cubes: int, text_width: int):
+        super().__init__()
+        self.slots, self.cubes = slots, cubes
+        self.hidden = nn.Linear(points, 256)
+        self.out = nn.Linear(256, slots * 3 + cubes)
+        self.slot_embed = nn.Embedding(slots, text_width)
+        self.place_embed = nn.Linear(4, text_width)
+
+    def forward(self, points: Tensor) -> tuple[Sight, Tensor]:
+        """(B, points) -> Sight, tokens (B, slots, text_width)."""
+        flat = self.out(nn.functional.silu(self.hidden(points)))
+        position, yaw = flat.split([self.slots * 3, self.cubes], dim=-1)
+        position = position.unflatten(-1, (self.slots, 3))
+        turned = nn.functional.pad(yaw, (0, self.slots - self.cubes))[..., None]
+        tokens = self.slot_embed.weight + self.place_embed(torch.cat([position, turned], dim=-1))
+        return Sight(position, yaw), tokens
 
 
 class GroundingHead(nn.Module):
@@ -81,6 +116,7 @@ class VideoTower(nn.Module):
         self.stems = nn.ModuleList(
             Stem(config.image, config.width, config.keypoints) for _ in ("fixed", "arm-mounted")
         )
+        self.objects = Objects(6 * config.keypoints * config.views, slots, cubes, config.text_width)
         self.queries = nn.Parameter(torch.randn(config.views, config.queries, config.width) * 0.02)
         self.dit = MultiViewWan(
             views=config.views,
@@ -115,9 +151,11 @@ class VideoTower(nn.Module):
             t: (B,) their noise level in (0, 1].
         """
         batch, views = keyframes.shape[:2]
-        hidden, size = self._embed(keyframes, noisy)
+        hidden, size, points = self._embed(keyframes, noisy)
         frames = 1 if noisy is None else 1 + noisy.shape[3]
-        text = repeat(self.captions(tokens), "b l d -> (b v) l d", v=views)
+        sight, things = self.objects(points)
+        text = torch.cat([self.captions(tokens), things], dim=1)
+        text = repeat(text, "b l d -> (b v) l d", v=views)
         temb, modulation, words = self._times(text, t, hidden.shape[1])
         states = self.dit.run(
             hidden,
@@ -131,13 +169,13 @@ class VideoTower(nn.Module):
             patches = states[-1][:, self.config.extras :]
             velocity = self.dit.velocity(patches, temb[:, self.config.extras :], frames, size, size)
             velocity = velocity.unflatten(0, (batch, views))[:, :, :, 1:]
-        return self._read(states, views, velocity)
+        return self._read(states, views, sight, velocity)
 
-    def _embed(self, keyframes: Tensor, noisy: Tensor | None) -> tuple[Tensor, int]:
-        """Tokens (B*V, extras + F*patches, D) and the latent's side."""
+    def _embed(self, keyframes: Tensor, noisy: Tensor | None) -> tuple[Tensor, int, Tensor]:
+        """Tokens (B*V, extras + F*patches, D), the latent's side, key points (B, V * 6 * keypoints)."""
         batch, views = keyframes.shape[:2]
         fixed, mounted = self.stems[0](keyframes[:, 0]), self.stems[1](keyframes[:, 1:].flatten(0, 1))
-        patches, keypoint = (
+        patches, keypoint, points = (
             torch.cat([f[:, None], m.unflatten(0, (batch, views - 1))], dim=1).flatten(0, 1)
             for f, m in zip(fixed, mounted)
         )
@@ -148,7 +186,7 @@ class VideoTower(nn.Module):
         first = embedded[:, : self.config.patches] + patches
         queries = repeat(self.queries, "v q d -> (b v) q d", b=batch)
         hidden = torch.cat([keypoint, queries, first, embedded[:, self.config.patches :]], dim=1)
-        return hidden, latents.shape[-1]
+        return hidden, latents.shape[-1], points.unflatten(0, (batch, views)).flatten(1)
 
     def _times(self, text: Tensor, t: Tensor | None, length: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean keyframe tokens have timestep 0, future tokens their own (first-frame conditioning)."""
@@ -172,10 +210,10 @@ class VideoTower(nn.Module):
         )
         return temb, modulation, words
 
-    def _read(self, states: list[Tensor], views: int, velocity: Tensor | None) -> World:
+    def _read(self, states: list[Tensor], views: int, sight: Sight, velocity: Tensor | None) -> World:
         first = self.config.extras + self.config.patches
         keyframe = [rearrange(s[:, :first], "(b v) s d -> b (v s) d", v=views) for s in states]
         queries = [rearrange(s[:, 1 : self.config.extras], "(b v) q d -> b (v q d)", v=views) for s in states]
         groundings = [head(q) for head, q in zip(self.grounding, queries[1:])]
         remaining = self.remaining(queries[-1]).squeeze(-1)
-        return World(keyframe, groundings, remaining, velocity)
+        return World(keyframe, sight, groundings, remaining, velocity)

@@ -39,15 +39,15 @@ class TrainConfig:
     decay: float = 0.4  # share of the steps over which the rate falls to zero
     ema: float = 0.998
     draws: int = 4  # noise levels per observation (stage 2)
-    video_every: int = 5  # every n-th batch of stage 1 carries video; the others ground the keyframe
+    video_every: int = 8  # every n-th batch of stage 1 carries video; the others ground the keyframe
     validate_every: int = 250
     seed: int = 0
 
 
 RECIPES = {
     "nano": {
-        "video": TrainConfig(steps=2000, batch=32),
-        "action": TrainConfig(steps=2200, batch=24),
+        "video": TrainConfig(steps=1500, batch=32),
+        "action": TrainConfig(steps=1600, batch=24),
     },
 }
 
@@ -168,8 +168,8 @@ def run_stage(
             running[key] = 0.95 * running.get(key, value) + 0.05 * value
         found = None
         if stage.step % config.validate_every == 0 or stage.step == config.steps:
-            found = stage.validate(batches) if rank == 0 else None
-            stage.history.append({"step": stage.step, **running, **(found or {})})
+            found = stage.validate(batches) if batches else {}
+            stage.history.append({"step": stage.step, **running, **found})
             stage.save()
         report(stage.step, running | {"seconds": seconds}, found)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wallwm_model.flow import euler
 from wallwm_model.network.model import WORLD_SCALE, WallWM, network_pictures, normalise
-from wallwm_model.network.world import Grounding, World
+from wallwm_model.network.world import Grounding, Sight, World
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.dataset import Batch
 from wallwm_model.train.kinematics import pinch_points
@@ -16,21 +16,27 @@ from wallwm_model.train.kinematics import pinch_points
 REACH_SCALE = 0.03  # gripper error that counts as one unit [m]
 
 
-def grounding_loss(found: Grounding, batch: Batch) -> Tensor:
-    """Huber distance of grounded positions, cube yaws and event-end pinch points."""
+def sight_loss(found: Sight | Grounding, batch: Batch) -> Tensor:
+    """Huber distance of positions and cube yaws, of what is there."""
     mask = batch.position_mask[..., None].float()
     place = F.smooth_l1_loss(found.position, normalise(batch.position), beta=0.05, reduction="none")
     cubes = batch.position_mask[:, : batch.yaw.shape[1]].float()
     yaw = F.smooth_l1_loss(found.yaw, batch.yaw, beta=0.05, reduction="none")
+    return (place * mask).sum() / (3 * mask.sum()) + (yaw * cubes).sum() / cubes.sum()
+
+
+def grounding_loss(found: Grounding, batch: Batch) -> Tensor:
+    """As `sight_loss`, and the pinch points at the event's end."""
     end = F.smooth_l1_loss(found.end, normalise(batch.end), beta=0.05)
-    return (place * mask).sum() / (3 * mask.sum()) + (yaw * cubes).sum() / cubes.sum() + 2 * end
+    return sight_loss(found, batch) + 2 * end
 
 
 def world_loss(world: World, batch: Batch, horizon: int) -> dict[str, Tensor]:
-    """Grounding at every depth and the remaining time (Huber)."""
+    """Sight, grounding at every depth, and the remaining time (Huber)."""
     losses = [grounding_loss(g, batch) for g in world.groundings]
     remaining = F.smooth_l1_loss(world.remaining, batch.length / horizon, beta=0.05)
-    return {"grounding": losses[-1] + 0.3 * sum(losses[:-1]), "remaining": 2 * remaining}
+    grounding = losses[-1] + 0.3 * sum(losses[:-1])
+    return {"sight": sight_loss(world.sight, batch), "grounding": grounding, "remaining": 2 * remaining}
 
 
 def video_loss(model: WallWM, batch: Batch, horizon: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -91,7 +97,7 @@ def validate_video(model: WallWM, batches: list[Batch], horizon: int) -> dict[st
     for batch in batches:
         world = model.video(network_pictures(batch.images), batch.tokens)
         found = world.groundings[-1]
-        error = (found.position - normalise(batch.position)).norm(dim=-1) * WORLD_SCALE * 1e3
+        error = (world.sight.position - normalise(batch.position)).norm(dim=-1) * WORLD_SCALE * 1e3
         cube.append(error[batch.position_mask])
         end.append(((found.end - normalise(batch.end)).norm(dim=-1) * WORLD_SCALE * 1e3).amax(-1))
         remaining.append((world.remaining * horizon - batch.length).abs())

@@ -42,8 +42,8 @@ def chunk_from_message(message: ActionChunk) -> Chunk:
     columns = len(message.joint_names)
     if len(message.values) != message.steps * columns:
         raise ConfigError(
-            f"a chunk of {message.steps} steps and {columns} joints must have {message.steps * columns} values; "
-            f"found {len(message.values)}"
+            f"a chunk of {message.steps} steps and {columns} joints must have "
+            f"{message.steps * columns} values; found {len(message.values)}"
         )
     if message.action_space not in _SPACES:
         valid = ", ".join(f"{code} ({name})" for code, name in _SPACES.items())

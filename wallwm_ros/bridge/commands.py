@@ -31,8 +31,11 @@ class CommandOutputs:
         self._node, self._ahead_ns = node, ahead_ns
         outputs = profile.outputs(interface)
         self._outputs = [
-            (node.create_publisher(_TYPES[output.interface], output.topic, qos.COMMAND), output,
-             profile.columns(output.columns))
+            (
+                node.create_publisher(_TYPES[output.interface], output.topic, qos.COMMAND),
+                output,
+                profile.columns(output.columns),
+            )
             for output in outputs
         ]
 

@@ -36,7 +36,7 @@ class StateFeed:
                 joint_states.message_type(source),
                 source.topic,
                 partial(self._heard, source, profile.columns(source.columns)),
-                qos.STATE,
+                qos.NEWEST_STATE,
             )
             for source in profile.states
         ]

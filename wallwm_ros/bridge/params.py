@@ -33,15 +33,18 @@ _WIDEST = {int: 2**62, float: 1e12}
 class Parameters(Generic[Config]):
     """A node's parameters.
 
-    A wrong value from the command line or a YAML file does not end the node: `read` refuses it with the reason,
-    so that `configure` fails, and `ros2 param set` can put it right. A wrong value set later is refused at once.
+    A wrong value from the command line or a YAML file does not end the node: `read` refuses it with the
+    reason, so that `configure` fails, and `ros2 param set` can put it right. A wrong value set later is
+    refused at once.
 
     Attributes:
         locked: while true, only live options may change; set it from configure to cleanup.
     """
 
-    def __init__(self, node: Node, kind: type[Config], on_change: Callable[[Config], None] | None = None) -> None:
-        """Declare the options of `kind` on `node`; `on_change` hears of live changes, after they were checked."""
+    def __init__(
+        self, node: Node, kind: type[Config], on_change: Callable[[Config], None] | None = None
+    ) -> None:
+        """Declare the options of `kind` on `node`; `on_change` hears of live changes found right."""
         self._node, self._kind, self._on_change = node, kind, on_change
         self._options = {item.name: item for item in options(kind)}
         self._problems: dict[str, str] = {}
@@ -112,5 +115,7 @@ def _descriptor(item: Option) -> ParameterDescriptor:
         if item.type is int:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=0)]
         else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
     return descriptor

@@ -1,4 +1,4 @@
-"""A planner's side of the robot: send events, reset and judge the simulated scene, switch nodes on and off."""
+"""A planner's side of the robot: send events, reset and judge the scene, switch nodes on and off."""
 
 from __future__ import annotations
 
@@ -129,7 +129,10 @@ class Planner:
         return reply.success, reply.message
 
     def execute(
-        self, caption: str, on_progress: Callable[[EventProgress], None] = lambda _: None, silence_s: float = 60.0
+        self,
+        caption: str,
+        on_progress: Callable[[EventProgress], None] = lambda _: None,
+        silence_s: float = 60.0,
     ) -> EventOutcome:
         """Carry out one event and wait for its end; `silence_s` is the longest time without feedback.
 

@@ -17,6 +17,7 @@ def listen_to_cameras(
     node: Node, cameras: Sequence[str], on_picture: Callable[[str, np.ndarray, int], None]
 ) -> None:
     """Call `on_picture(camera, (H, W, 3) uint8 RGB, stamp_ns)` for every raw picture of the cameras."""
+
     def listener(camera: str) -> Callable[[Image], None]:
         def heard(message: Image) -> None:
             picture = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
@@ -31,7 +32,7 @@ def listen_to_cameras(
 def listen_to_control(
     node: Node, on_status: Callable[[int, tuple[str, ...], np.ndarray, np.ndarray, tuple[int, int]], None]
 ) -> None:
-    """Call `on_status(stamp_ns, joints, command (D,), measured (D,), (generation, sequence))` for each report."""
+    """Call `on_status` for each report: stamp [ns], joints, command and measured (D,), chunk."""
 
     def heard(message: ControlStatus) -> None:
         if len(message.command) == len(message.joint_names) == len(message.measured):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ def image_message(picture: np.ndarray, frame: str, stamp_ns: int) -> Image:
 
 
 def jpeg_message(picture: np.ndarray, frame: str, stamp_ns: int, quality: int) -> CompressedImage:
-    """(H, W, 3) uint8 RGB -> sensor_msgs/CompressedImage, `rgb8; jpeg compressed bgr8`; `quality` 0 to 100."""
+    """(H, W, 3) uint8 RGB -> sensor_msgs/CompressedImage with JPEG data; `quality` 0 to 100."""
     _, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     message = CompressedImage(format="rgb8; jpeg compressed bgr8")
     message.header.frame_id, message.header.stamp = frame, to_stamp(stamp_ns)
@@ -69,9 +70,7 @@ def targets_from_array(message: Float64MultiArray, joints: Sequence[str]) -> np.
     return _finite(values, joints)
 
 
-def targets_from_trajectory(
-    message: JointTrajectory, joints: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def targets_from_trajectory(message: JointTrajectory, joints: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Trajectory -> times from now (N,) [s] and targets (N, D) [rad or m] in the order of `joints`.
 
     Columns are matched by name. No points: an empty trajectory, which asks the controller to hold.
@@ -85,7 +84,9 @@ def targets_from_trajectory(
         return np.zeros(0), np.zeros((0, len(joints)))
     if sorted(names) != sorted(joints):
         wrong = sorted(set(names) ^ set(joints)) or [n for n in joints if names.count(n) > 1]
-        raise SimulationError(f"a trajectory must name every joint once; missing or unknown: {', '.join(wrong)}")
+        raise SimulationError(
+            f"a trajectory must name every joint once; missing or unknown: {', '.join(wrong)}"
+        )
     columns = [names.index(name) for name in joints]
     times, rows = [], []
     for point in message.points:
@@ -95,13 +96,13 @@ def targets_from_trajectory(
             )
         rows.append(_finite(np.array(point.positions, dtype=float)[columns], joints))
         times.append(point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec)
-    if any(later <= earlier for earlier, later in zip(times, times[1:])):
+    if any(later <= earlier for earlier, later in pairwise(times)):
         raise SimulationError(f"times of a trajectory must increase; found {times}")
     return np.array(times), np.array(rows).reshape(-1, len(joints))
 
 
 def _finite(values: np.ndarray, joints: Sequence[str]) -> np.ndarray:
     if not np.isfinite(values).all():
-        bad = [name for name, value in zip(joints, values) if not np.isfinite(value)]
+        bad = [name for name, value in zip(joints, values, strict=True) if not np.isfinite(value)]
         raise SimulationError(f"a command must be finite; found a non-finite value for {', '.join(bad)}")
     return values

@@ -53,7 +53,9 @@ class SimInputs:
 
     def _reset(self, request: ResetScene.Request, reply: ResetScene.Response) -> ResetScene.Response:
         try:
-            scene: Scene = self._pace.restart(lambda body: body.reset(request.task, request.seed, request.blank_cameras))
+            scene: Scene = self._pace.restart(
+                lambda body: body.reset(request.task, request.seed, request.blank_cameras)
+            )
         except WallWMError as error:
             reply.success, reply.message = False, str(error)
             return reply

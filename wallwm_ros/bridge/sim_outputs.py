@@ -28,10 +28,14 @@ class SimOutputs:
             if config.raw_images:
                 self._raw[camera] = node.create_publisher(Image, topic, qos.SENSOR_OUT)
             if config.compressed_images:
-                self._jpeg[camera] = node.create_publisher(CompressedImage, f"{topic}/compressed", qos.SENSOR_OUT)
+                self._jpeg[camera] = node.create_publisher(
+                    CompressedImage, f"{topic}/compressed", qos.SENSOR_OUT
+                )
             publisher = node.create_publisher(CameraInfo, f"/{camera}/camera_info", qos.SENSOR_OUT)
             facts = body.sim.camera_info(camera)
-            message = sim.camera_info_message(facts["K"], facts["width"], facts["height"], self._frames[camera])
+            message = sim.camera_info_message(
+                facts["K"], facts["width"], facts["height"], self._frames[camera]
+            )
             self._info[camera] = (publisher, message)
         self._spectator = node.create_publisher(Image, image_topic(SPECTATOR), qos.SENSOR_OUT)
 
@@ -46,7 +50,9 @@ class SimOutputs:
 
     def pictures(self, stamp_ns: int) -> None:
         """All cameras; a picture that nobody subscribes to is not made."""
-        wanted = [p for group in (self._raw, self._jpeg) for p in group.values() if p.get_subscription_count()]
+        wanted = [
+            p for group in (self._raw, self._jpeg) for p in group.values() if p.get_subscription_count()
+        ]
         pictures = self._body.pictures() if wanted else {}
         for camera, picture in pictures.items():
             self._picture(camera, picture, stamp_ns)

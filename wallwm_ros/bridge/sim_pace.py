@@ -98,7 +98,7 @@ class RealtimePace:
             if late_ns < 0:
                 time.sleep(-late_ns / SECOND)
             elif late_ns > LATE_NS:
-                # Catching up in a burst would show the controller a robot faster than real; lose the time instead.
+                # A burst to catch up would show the controller a robot faster than real: lose the time.
                 due_ns += late_ns
                 text = f"the simulation lost {late_ns / SECOND:.2f} s: the machine is too busy for real time"
                 self._node.get_logger().warning(text, throttle_duration_sec=5.0)
@@ -118,8 +118,8 @@ class LockstepPace:
     """Time advances by one period for every command, so that a run is exact at any speed.
 
     The executor's thread owns the body. The new time goes out before the pictures are drawn: the controller
-    works meanwhile. Where no command comes, the time is repeated, in case nobody listened yet or a message was
-    lost. Then several answers to the same time may come; only the first one makes time go by.
+    works meanwhile. Where no command comes, the time is repeated, in case nobody listened yet or a message
+    was lost. Then several answers to the same time may come; only the first one makes time go by.
     """
 
     def __init__(self, node: Node, config: SimConfig, body: SimBody, outputs: SimOutputs) -> None:

@@ -14,17 +14,21 @@ def command(
     seed: Annotated[int | None, typer.Option(help="Seed of the first scene; the others follow.")] = None,
     events: Annotated[
         str | None,
-        typer.Option(help='Your own events: "reach the red cube with the right arm; grasp the red cube ...".'),
+        typer.Option(
+            help='Your own events: "reach the red cube with the right arm; grasp the red cube ...".'
+        ),
     ] = None,
     video: Annotated[bool, typer.Option(help="Write demo.mp4.")] = True,
     lockstep: Annotated[
         bool,
         typer.Option(
             "--lockstep/--realtime",
-            help="Time follows the commands, as fast as the machine can and exact on a busy one; or the wall clock.",
+            help="Time follows the commands: exact, as fast as the machine can. Or the wall clock.",
         ),
     ] = True,
-    blank_cameras: Annotated[bool, typer.Option("--blank-cameras", help="Show the policy grey pictures.")] = False,
+    blank_cameras: Annotated[
+        bool, typer.Option("--blank-cameras", help="Show the policy grey pictures.")
+    ] = False,
     robot: Annotated[str, typer.Option(help="Robot profile: a name or a YAML file.")] = "sim",
     model: Annotated[str, typer.Option(help="Engine bundle: a folder.")] = "models/nano",
     retries: Annotated[int, typer.Option(help="Send an event that was not achieved again, this often.")] = 0,

@@ -17,7 +17,20 @@ from wallwm_model.errors import WallWMError
 
 FOLDER = Path(__file__).parent
 # In the order of `--help`. A name without its file is not offered.
-ORDER = ("demo", "test", "up", "setup", "shell", "python", "bench", "data", "train", "export", "eval", "engine")
+ORDER = (
+    "demo",
+    "test",
+    "up",
+    "setup",
+    "shell",
+    "python",
+    "bench",
+    "data",
+    "train",
+    "export",
+    "eval",
+    "engine",
+)
 INTERRUPTED = 130
 
 
@@ -28,9 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = arguments[0] if arguments else "--help"
     if not wanted.startswith("-") and wanted not in names:
         near = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        _say(f"unknown command {wanted!r}{hint} Commands: {', '.join(names)}" if hint else
-             f"unknown command {wanted!r}; commands: {', '.join(names)}")
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        _say(f"unknown command {wanted!r}{hint}; valid: {', '.join(names)}")
         return 2
     try:
         app = _app(names, wanted)
@@ -53,6 +65,7 @@ def _app(names: list[str], wanted: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
+    app.callback()(lambda: None)  # without it, an application of one command would have no subcommands
     for name in names:
         if name == wanted:
             _add(app, name)

@@ -17,6 +17,7 @@ from types import TracebackType
 import yaml
 
 from wallwm_model.errors import WallWMError
+from wallwm_ros.shared_memory import remove_stale_segments
 
 # From the first signal on; the sum stays under the 3 s that a user waits for Ctrl-C.
 GRACE_S = {signal.SIGINT: 2.2, signal.SIGTERM: 0.4, signal.SIGKILL: 0.3}
@@ -46,9 +47,10 @@ class NodeProcess:
 class NodeGroup:
     """Context manager around node processes; leaving it stops them all within 3 s.
 
-    Every node is `python -m wallwm_ros.nodes.<name>` in a session of its own, its output in `<folder>/logs/<name>.log`
-    and its parameters in `<folder>/parameters/<name>.yaml`. If this process dies in any way, the kernel tells the
-    nodes to end. Linux ties that to the *thread* that started them, so start from one that lives as long.
+    Every node is `python -m wallwm_ros.nodes.<name>` in a session of its own, its output in
+    `logs/<name>.log` of the folder and its parameters in `parameters/<name>.yaml`. If this process dies, in
+    any way, the kernel tells the nodes to end. Linux ties that to the *thread* that started them: start from one
+    that lives as long.
 
     Args:
         folder: of the run; created if absent.
@@ -110,11 +112,11 @@ class NodeGroup:
         for node in self.nodes:
             code = node.process.poll()
             if code is not None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
                 raise NodeError(f"{node.name} {how}: {node.last_words()} (log: {node.log})")
 
     def stop(self) -> None:
-        """Stop every process: asked politely, then firmly, then killed. Safe to call twice, and in any state."""
+        """Stop every process: asked politely, then firmly, then killed. Safe to call twice, in any state."""
         running = [node for node in self.nodes if node.process.poll() is None]
         with _uninterrupted():
             for number, grace in GRACE_S.items():
@@ -125,6 +127,7 @@ class NodeGroup:
                 if not running:
                     break
         self.nodes.clear()
+        remove_stale_segments()
 
     def _write_parameters(self, name: str, values: Mapping[str, object]) -> Path:
         path = self.folder / "parameters" / f"{name}.yaml"

@@ -8,7 +8,7 @@ import typer
 
 
 def command(
-    layers: Annotated[list[str] | None, typer.Argument(help="Packages on top of the runtime: test, train.")] = None,
+    layers: Annotated[list[str] | None, typer.Argument(help="On top of the runtime: test, train.")] = None,
 ) -> None:
     """Set the project up without running anything; every command does so on its first use."""
     from wallwm_ros.setup.start import main

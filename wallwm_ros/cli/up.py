@@ -29,7 +29,7 @@ def command(
     mode: Annotated[str, typer.Option(help=HELP["mode"])] = DEFAULT["mode"],
     sim: Annotated[bool, typer.Option(help=HELP["sim"])] = DEFAULT["sim"] == "true",
     autostart: Annotated[bool, typer.Option(help=HELP["autostart"])] = DEFAULT["autostart"] == "true",
-    params: Annotated[Path | None, typer.Option(help="ROS parameter file; default: config/runtime.yaml.")] = None,
+    params: Annotated[Path | None, typer.Option(help="Default: config/runtime.yaml.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for logs; default: runs/up-<time>.")] = None,
 ) -> None:
     """Start the nodes, bring them to active, and wait; Ctrl-C stops them all."""

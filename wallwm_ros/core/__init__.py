@@ -1,1 +1,1 @@
-"""What the nodes decide and compute: no ROS, no messages, no torch; clocks are injected, times are int nanoseconds."""
+"""What the nodes decide and compute: no ROS, no messages, no torch; clocks injected, times in nanoseconds."""

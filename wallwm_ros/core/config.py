@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wallwm_model.engines import ENGINES
 from wallwm_model.errors import ConfigError
 from wallwm_ros.core.options import build, check_all, option, unknown
 from wallwm_ros.core.robot_file import load_robot
@@ -25,19 +26,27 @@ class PolicyConfig:
 
     robot: str = option("sim", ROBOT)
     model: str = option("models/nano", "engine bundle: a directory, or a path inside the package's share")
-    engine: str = option("auto", "inference engine", choices=("auto", "openvino", "onnx", "torch"))
+    engine: str = option("auto", "inference engine", choices=("auto", *ENGINES))
     engine_threads: int = option(2, "threads of the inference engine", low=1, high=64)
     mode: str = option("event", "how chunks are made", choices=("event", "unified"), live=True)
     euler_steps: int = option(0, "denoising steps; 0: as the model was validated", low=0, high=50)
     seed: int = option(0, "seed of the action noise", low=0)
-    max_observation_age_ms: float = option(250.0, "oldest part of a usable observation", "ms", low=1, high=5000)
+    max_observation_age_ms: float = option(
+        250.0, "oldest part of a usable observation", "ms", low=1, high=5000
+    )
     max_observation_spread_ms: float = option(
         60.0, "largest time between the parts of one observation", "ms", low=1, high=1000
     )
-    observation_timeout_s: float = option(2.0, "wait this long for a sound observation", "s", low=0.05, high=60)
-    event_timeout_s: float = option(30.0, "an event without its own timeout ends then", "s", low=0.5, high=600)
+    observation_timeout_s: float = option(
+        2.0, "wait this long for a sound observation", "s", low=0.05, high=60
+    )
+    event_timeout_s: float = option(
+        30.0, "an event without its own timeout ends then", "s", low=0.5, high=600
+    )
     settle_velocity: float = option(0.05, "arm at rest below this", "rad/s", low=1e-4, high=1, live=True)
-    settle_timeout_s: float = option(1.0, "an event's end waits this long for rest", "s", low=0, high=10, live=True)
+    settle_timeout_s: float = option(
+        1.0, "an event's end waits this long for rest", "s", low=0, high=10, live=True
+    )
     control_timeout_s: float = option(
         1.0, "the control process counts as lost after this silence", "s", low=0.05, high=10
     )
@@ -54,18 +63,26 @@ class ControlConfig:
     robot: str = option("sim", ROBOT)
     rate_hz: float = option(100.0, "command rate", "Hz", low=50, high=500)
     tick: str = option(
-        "steady", "what starts a control period: the steady clock, or each /clock message", choices=("steady", "clock")
+        "steady",
+        "what starts a control period: the steady clock, or each /clock message",
+        choices=("steady", "clock"),
     )
     command: str = option(
         "profile", "command interface", choices=("profile", "forward", "trajectory", "pose")
     )
-    status_rate_hz: float = option(50.0, "rate of /control_status; lockstep: simulated time", "Hz", low=1, high=500)
+    status_rate_hz: float = option(
+        50.0, "rate of /control_status; lockstep: simulated time", "Hz", low=1, high=500
+    )
     joint_state_timeout_s: float = option(
         0.25, "shaped stop when joint states are older than this", "s", low=0.01, high=5
     )
     max_start_ahead_s: float = option(2.0, "refuse chunks that start later than this", "s", low=0, high=60)
-    settle_position: float = option(0.001, "command counts as arrived this near", "rad or m", low=1e-6, high=0.1)
-    settle_velocity: float = option(0.005, "command counts as standing below this", "rad/s or m/s", low=1e-6, high=1)
+    settle_position: float = option(
+        0.001, "command counts as arrived this near", "rad or m", low=1e-6, high=0.1
+    )
+    settle_velocity: float = option(
+        0.005, "command counts as standing below this", "rad/s or m/s", low=1e-6, high=1
+    )
     realtime_priority: int = option(
         10, "real-time priority of the control process where the system allows it; 0: none", low=0, high=49
     )
@@ -94,9 +111,13 @@ class SimConfig:
         "realtime: follows the wall clock; lockstep: each command advances time by one period",
         choices=("realtime", "lockstep"),
     )
-    lockstep_period_ms: float = option(10.0, "time one command advances in lockstep mode", "ms", low=5, high=50)
+    lockstep_period_ms: float = option(
+        10.0, "time one command advances in lockstep mode", "ms", low=5, high=50
+    )
     renderer: str = option(
-        "auto", "what draws the pictures; auto: the first that works", choices=("auto", "egl", "osmesa", "rays")
+        "auto",
+        "what draws the pictures; auto: the first that works",
+        choices=("auto", "egl", "osmesa", "rays"),
     )
     raw_images: bool = option(True, "publish raw pictures")
     compressed_images: bool = option(True, "publish JPEG pictures")
@@ -128,7 +149,9 @@ class RuntimeConfig:
         sections = read_yaml(path)
         common = _parameters(sections.pop("/**", None), "/**", path)
         if common.keys() - {"use_sim_time", "robot"}:
-            raise ConfigError(f"{path}: /**: only robot and use_sim_time belong to all nodes; found {sorted(common)}")
+            raise ConfigError(
+                f"{path}: /**: only robot and use_sim_time belong to all nodes; found {sorted(common)}"
+            )
         shared = {"robot": common["robot"]} if "robot" in common else {}
         for name in sections:
             if name.strip("/") not in kinds:
@@ -136,16 +159,21 @@ class RuntimeConfig:
         values = {name.strip("/"): _parameters(body, name, path) for name, body in sections.items()}
         for own in values.values():
             own.pop("use_sim_time", None)
-        return cls(**{
-            name: build(kind, shared | values.get(name, {}), f"{path}: {name}") for name, kind in kinds.items()
-        })
+        return cls(
+            **{
+                name: build(kind, shared | values.get(name, {}), f"{path}: {name}")
+                for name, kind in kinds.items()
+            }
+        )
 
 
 def _parameters(body: object, name: str, path: Path) -> dict:
     """The `ros__parameters` mapping of one node section."""
     if body is None:
         return {}
-    inner = body.get("ros__parameters") if isinstance(body, dict) else None
-    if not isinstance(inner, dict) and inner is not None or not isinstance(body, dict) or len(body) != 1:
-        raise ConfigError(f"{path}: {name}: must hold one key, ros__parameters, with a mapping; found {body!r}")
-    return dict(inner or {})
+    if not isinstance(body, dict) or list(body) != ["ros__parameters"]:
+        raise ConfigError(f"{path}: {name}: must hold one key, ros__parameters; found {body!r}")
+    inner = body["ros__parameters"] or {}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"{path}: {name}: ros__parameters must hold a mapping; found {inner!r}")
+    return dict(inner)

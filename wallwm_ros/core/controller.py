@@ -18,6 +18,7 @@ SECOND = 1_000_000_000  # nanoseconds
 # Time that one tick may make up for when ticks were missed: a command never leaps further than this.
 MOST_PERIODS = 2
 _STANDSTILL = 1e-6
+_STOPPED = "stopped: "
 
 
 class State(IntEnum):
@@ -69,7 +70,7 @@ class Status:
 class Controller:
     """Follows chunks inside the robot's limits, and holds still whenever it has no sound reason to move.
 
-    `submit`, `reject` and `halt` may be called from any thread; everything else belongs to the thread that ticks.
+    `submit`, `reject` and `halt` may be called from any thread; the rest belongs to the thread that ticks.
     """
 
     def __init__(self, profile: RobotProfile, config: ControlConfig) -> None:
@@ -79,6 +80,7 @@ class Controller:
         self._shaper = CommandShaper(profile)
         self._timeline = Timeline(profile, round(config.max_start_ahead_s * SECOND))
         self._inbox: deque[tuple[Chunk | str, int]] = deque()
+        self._waiting: tuple[Chunk, int] | None = None  # a sound chunk whose start lies ahead
         self._halt_reason = ""
         self._state, self._why, self._refused = State.INACTIVE, "not activated", ""
         self._rejected, self._settled, self._anchored = 0, False, False
@@ -126,7 +128,9 @@ class Controller:
         if not self._anchored and measured is not None and not trouble:
             self._anchor(measured.positions)
         if trouble and self._state == State.TRACKING:
-            self._end_plan(f"stopped: {trouble}")
+            self._end_plan(f"{_STOPPED}{trouble}")
+        elif not trouble and self._state == State.HOLD and self._why.startswith(_STOPPED):
+            self._why = f"ready again; {self._why}"
         if self._halt_reason:
             self._end_plan(self._halt_reason)
             self._halt_reason = ""
@@ -137,7 +141,7 @@ class Controller:
 
     def _let_go(self, why: str) -> None:
         """Forget plan and command; the next joint state is the new beginning."""
-        self._halt_reason = ""
+        self._halt_reason, self._waiting = "", None
         self._timeline.end(self._last_ns or 0)
         self._state, self._why = State.HOLD, why
         self._settled = self._anchored = False
@@ -159,6 +163,7 @@ class Controller:
 
     def _end_plan(self, why: str) -> None:
         self._timeline.end(self._last_ns or 0)
+        self._waiting = None
         self._settled, self._why = False, why
         if self._anchored:
             self._state = State.STOPPING
@@ -171,19 +176,36 @@ class Controller:
                 self._refuse(chunk)
                 continue
             start_ns = start_ns or now_ns
-            refusal = self._timeline.refusal(chunk, command_ns, start_ns)
-            if not refusal and trouble and not chunk.is_stop:
-                refusal = f"chunk {chunk.generation}/{chunk.sequence} refused: {trouble}"
+            refusal = self._refusal(chunk, command_ns, start_ns, trouble)
             if refusal:
                 self._refuse(refusal)
             elif chunk.is_stop:
                 self._timeline.end(now_ns, chunk.generation)
                 self._end_plan(f"stopped on request of plan {chunk.generation}")
             else:
-                self._timeline.accept(chunk, command_ns, start_ns, self._shaper.position, self._shaper.velocity)
-                self._state, self._settled, self._refused = State.TRACKING, False, ""
-                what = f": {chunk.caption}" if chunk.caption else ""
-                self._why = f"executing chunk {chunk.generation}/{chunk.sequence}{what}"
+                self._waiting = (chunk, start_ns)
+        if self._waiting is not None and self._waiting[1] <= now_ns:
+            chunk, start_ns = self._waiting
+            self._waiting = None
+            if trouble:
+                self._refuse(f"chunk {chunk.generation}/{chunk.sequence} refused: {trouble}")
+            else:
+                self._begin(chunk, start_ns, command_ns)
+
+    def _refusal(self, chunk: Chunk, command_ns: int, start_ns: int, trouble: str) -> str:
+        name = f"chunk {chunk.generation}/{chunk.sequence} refused: "
+        if trouble and not chunk.is_stop:
+            return name + trouble
+        newest = (chunk.generation, np.inf if chunk.is_stop else chunk.sequence)
+        if self._waiting is not None and newest <= (self._waiting[0].generation, self._waiting[0].sequence):
+            return name + f"chunk {self._waiting[0].generation}/{self._waiting[0].sequence} is newer"
+        return self._timeline.refusal(chunk, command_ns, start_ns)
+
+    def _begin(self, chunk: Chunk, start_ns: int, command_ns: int) -> None:
+        self._timeline.accept(chunk, command_ns, start_ns, self._shaper.position, self._shaper.velocity)
+        self._state, self._settled, self._refused = State.TRACKING, False, ""
+        what = f": {chunk.caption}" if chunk.caption else ""
+        self._why = f"executing chunk {chunk.generation}/{chunk.sequence}{what}"
 
     def _refuse(self, reason: str) -> None:
         self._rejected += 1
@@ -198,13 +220,19 @@ class Controller:
             return
         if self._timeline.active:
             command_ns = now_ns - period_ns
-            self._shaper.track(lambda ahead_s: self._timeline.target(command_ns + round(ahead_s * SECOND)), period_s)
+            self._shaper.track(
+                lambda ahead_s: self._timeline.target(command_ns + round(ahead_s * SECOND)), period_s
+            )
         else:
             still = np.zeros(len(self._hold))
             self._shaper.track(lambda ahead_s: (self._hold, still, still), period_s)
         if self._state == State.TRACKING and self._timeline.ran_out(now_ns) and self._arrived(now_ns):
             self._state, self._settled = State.HOLD, True
-            self._why = "the event's last row is reached" if self._timeline.final else "the chunk ran out: no next one"
+            self._why = (
+                "the event's last row is reached"
+                if self._timeline.final
+                else "the chunk ran out: no next one"
+            )
 
     def _arrived(self, now_ns: int) -> bool:
         last = self._timeline.target(now_ns)[0]

@@ -54,7 +54,10 @@ class ControlCycle:
             if status.command is not None:
                 self._command(status)
         changed = self.last is None or (status.state, status.reason) != (self.last.state, self.last.reason)
-        due = self._reported_ns is None or not 0 <= now_ns - self._reported_ns < self._report_ns - self._slack_ns
+        due = (
+            self._reported_ns is None
+            or not 0 <= now_ns - self._reported_ns < self._report_ns - self._slack_ns
+        )
         if due or changed:
             self._report(status, period_ns)
             self._reported_ns = now_ns
@@ -105,4 +108,3 @@ class SimulatedClock:
 def start_in(clock: Clock, start_ns: int, sender_now_ns: int) -> int:
     """A chunk's start, from the sender's clock into the control clock [ns]; 0 (= at once) stays 0."""
     return clock.now_ns() + start_ns - sender_now_ns if start_ns else 0
-

@@ -1,8 +1,8 @@
-"""Motion limits: whatever the target does, the command keeps to position, velocity, acceleration and jerk limits.
+"""Motion limits: whatever the target does, the command keeps inside its limits of motion.
 
-Every tick takes one step of the time-optimal motion (`ruckig`) that meets the moving target, so a target inside
-the limits is followed without lag. An axis that could no longer stop inside its position limits brakes instead,
-so that it always can.
+Every tick takes one step of the time-optimal motion (`ruckig`) that meets the moving target, so a target
+inside the limits is followed without lag. An axis that could no longer stop inside its position limits brakes
+instead, so that it always can.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ import numpy as np
 import ruckig
 
 _SLACK = 1e-9
+# Where two limits are reached at the same moment, ruckig may find no solution; a hair less jerk parts them.
+_JERK_SHARES = (1.0, 0.9997, 0.998, 0.98)
+_SOLVED = (ruckig.Result.Working, ruckig.Result.Finished)
 _LEAST = 1e-3  # part of the speed limit that is always left for closing a gap
 
 
 @dataclass(frozen=True)
 class AxisLimits:
-    """Limits of N axes, each (N,): low, high [unit], velocity [unit/s], acceleration [unit/s^2], jerk [unit/s^3]."""
+    """Limits of N axes, each (N,).
+
+    Attributes:
+        low, high: range of positions [unit].
+        velocity, acceleration, jerk: largest sizes [unit/s, unit/s^2, unit/s^3].
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -61,7 +69,9 @@ class MotionLimiter:
         count = len(limits.low)
         self._closing = _Solver(count, ruckig.ControlInterface.Position)
         self._stopping = _Solver(count, ruckig.ControlInterface.Velocity)
-        self._stopping.limit(-limits.velocity, limits.velocity, -limits.acceleration, limits.acceleration, limits.jerk)
+        self._stopping.limit(
+            -limits.velocity, limits.velocity, -limits.acceleration, limits.acceleration, limits.jerk
+        )
         self._rest = MotionState.at_rest(np.zeros(count))
         self.reset(np.clip(np.zeros(count), limits.low, limits.high))
 
@@ -75,7 +85,7 @@ class MotionLimiter:
         return bool(np.all(ahead <= velocity))
 
     def track(self, target: MotionState, period_s: float) -> None:
-        """One tick of `period_s` seconds toward `target`, which is where the target will be when the tick ends."""
+        """One tick of `period_s` seconds; `target` is where the target will be when the tick ends."""
         goal, limits = self._inside(target), self.limits
         # Seen from a frame that moves along with the target only the range of velocities differs.
         self._closing.limit(
@@ -90,7 +100,9 @@ class MotionLimiter:
             self.state.velocity - goal.velocity,
             self.state.acceleration,
         )
-        path = self._closing.solve(gap, MotionState(self._rest.position, self._rest.velocity, goal.acceleration))
+        path = self._closing.solve(
+            gap, MotionState(self._rest.position, self._rest.velocity, goal.acceleration)
+        )
         if path is None:
             self.stop(period_s)
             return
@@ -115,10 +127,13 @@ class MotionLimiter:
     def _inside(self, goal: MotionState) -> MotionState:
         """A goal that keeps to the limits itself."""
         limits = self.limits
-        position = np.clip(goal.position, np.minimum(limits.low, self.state.position),
-                           np.maximum(limits.high, self.state.position))
+        position = np.clip(
+            goal.position,
+            np.minimum(limits.low, self.state.position),
+            np.maximum(limits.high, self.state.position),
+        )
         clamped = position != goal.position
-        # A target that jumps is no motion to go along with: from twice the speed limit on it counts as a fixed point.
+        # A target that jumps is no motion to go along with: from twice the speed limit on it stands still.
         share = np.where(clamped, 0.0, np.clip(2 - np.abs(goal.velocity) / limits.velocity, 0.0, 1.0))
         velocity = share * np.clip(goal.velocity, -limits.velocity, limits.velocity)
         # The acceleration must not have come from, or lead at once to, a speed above the limit.
@@ -160,21 +175,35 @@ class _Solver:
         self._input.synchronization = ruckig.Synchronization.No
 
     def limit(
-        self, slowest: np.ndarray, fastest: np.ndarray, softest: np.ndarray, hardest: np.ndarray, jerk: np.ndarray
+        self,
+        slowest: np.ndarray,
+        fastest: np.ndarray,
+        softest: np.ndarray,
+        hardest: np.ndarray,
+        jerk: np.ndarray,
     ) -> None:
         """Set velocity range, acceleration range and jerk limit, each (N,)."""
         self._input.min_velocity, self._input.max_velocity = slowest, fastest
         self._input.min_acceleration, self._input.max_acceleration = softest, hardest
-        self._input.max_jerk = jerk
+        self._jerk = jerk
 
     def solve(self, start: MotionState, goal: MotionState) -> ruckig.Trajectory | None:
         """The motion from `start` to `goal`; None where no motion could be computed."""
         self._input.current_position, self._input.target_position = start.position, goal.position
         self._input.current_velocity, self._input.target_velocity = start.velocity, goal.velocity
-        self._input.current_acceleration, self._input.target_acceleration = start.acceleration, goal.acceleration
-        trajectory = ruckig.Trajectory(self._count)
-        result = self._ruckig.calculate(self._input, trajectory)
-        return trajectory if result in (ruckig.Result.Working, ruckig.Result.Finished) else None
+        self._input.current_acceleration, self._input.target_acceleration = (
+            start.acceleration,
+            goal.acceleration,
+        )
+        for share in _JERK_SHARES:
+            self._input.max_jerk = self._jerk * share
+            trajectory = ruckig.Trajectory(self._count)
+            try:
+                if self._ruckig.calculate(self._input, trajectory) in _SOLVED:
+                    return trajectory
+            except ruckig.RuckigError:
+                continue
+        return None
 
 
 def _at(path: ruckig.Trajectory, period_s: float) -> MotionState:

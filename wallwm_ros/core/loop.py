@@ -45,7 +45,7 @@ class SteadyLoop:
         return self._missed
 
     def starts_ns(self) -> list[int]:
-        """When the latest calls began (up to 100 000), steady clock [ns]; differences are the measured periods."""
+        """When the latest calls (up to 100 000) began, steady clock [ns]; their differences are periods."""
         return list(self._starts)
 
     def lateness_ns(self) -> list[int]:

@@ -13,9 +13,10 @@ _BRAKING = 0.5  # part of the acceleration bound that braking is reckoned with; 
 class Path:
     """Positions over time through knots.
 
-    A column is a twice differentiable cubic spline. If that asks for more acceleration or jerk than the bounds,
-    the targets are smoothed as far as they may be shifted. If that is not enough, the targets really jump: a
-    spline would swing on both sides of the jump, so the column becomes a monotone cubic.
+    A column is a twice differentiable cubic spline. If that asks for more acceleration or jerk than the
+    bounds, the targets are smoothed as far as they may be shifted. If that is not enough, the targets really
+    jump: a spline would swing on both sides of the jump, so the column becomes a monotone cubic, whose stated
+    velocity is never more than can be braked away before the targets slow down.
     It starts with a given velocity. It ends at rest, or (open) with the acceleration fading to zero.
     Before the first knot and after the last one it stands still there.
 
@@ -65,7 +66,11 @@ class Path:
         index = int(np.searchsorted(self.times, at, side="right")) - 1
         x = at - self.times[index]
         a, b, c, d = self._coefficients[:, index]
-        position, velocity, acceleration = a + x * (b + x * (c + x * d)), b + x * (2 * c + 3 * x * d), 2 * c + 6 * x * d
+        position, velocity, acceleration = (
+            a + x * (b + x * (c + x * d)),
+            b + x * (2 * c + 3 * x * d),
+            2 * c + 6 * x * d,
+        )
         if self._jumps.any():
             most = self._fastest[index + 1] + self._braking * (self.times[index + 1] - at)
             velocity = np.where(self._jumps, np.clip(velocity, -most, most), velocity)
@@ -73,7 +78,9 @@ class Path:
         fraction = x / (self.times[index + 1] - self.times[index])
         for column in self._quaternions:
             part = slice(column, column + 4)
-            position[part] = quaternions.slerp(self.values[index, part], self.values[index + 1, part], fraction)
+            position[part] = quaternions.slerp(
+                self.values[index, part], self.values[index + 1, part], fraction
+            )
             velocity[part] = acceleration[part] = 0.0
         return position, velocity, acceleration
 
@@ -107,7 +114,7 @@ class Path:
 
 
 def _brakeable(times: np.ndarray, slopes: np.ndarray, braking: np.ndarray) -> np.ndarray:
-    """(K, D) highest speed at each knot from which braking can follow the slopes (K, D) at the later knots."""
+    """(K, D) highest speed at each knot from which braking can follow the later knots' slopes (K, D)."""
     out = np.abs(slopes)
     for k in range(len(times) - 2, -1, -1):
         onward = np.where(slopes[k] * slopes[k + 1] > 0, out[k + 1], 0.0)
@@ -133,7 +140,7 @@ def _spline(times: np.ndarray, values: np.ndarray, start_velocity: np.ndarray, o
 
 
 def _monotone(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(4, K - 1, D) cubics without overshoot, and their slopes (K, D): harmonic means of the neighbours', or 0."""
+    """(4, K - 1, D) cubics without overshoot, and their slopes (K, D): neighbours' harmonic mean, or 0."""
     h = np.diff(times)[:, None]
     slope = np.diff(values, axis=0) / h
     product, total = slope[:-1] * slope[1:], slope[:-1] + slope[1:]
@@ -145,7 +152,9 @@ def _monotone(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.stack([values[:-1], knots[:-1], c, d]), knots
 
 
-def _second_derivatives(h: np.ndarray, slope: np.ndarray, start_velocity: np.ndarray, open_end: bool) -> np.ndarray:
+def _second_derivatives(
+    h: np.ndarray, slope: np.ndarray, start_velocity: np.ndarray, open_end: bool
+) -> np.ndarray:
     """(K, D) second derivatives at the knots: one tridiagonal system, solved for all columns at once."""
     rows = len(h) + 1
     right = np.empty((rows, slope.shape[1]))

@@ -24,7 +24,7 @@ class Joint:
         name: unique name of the column.
         unit: `rad`, `m`, or `quaternion` (four columns in a row, x y z w, make one orientation).
         low, high: position limits [rad, m]; for an end-effector coordinate, one side of the workspace box.
-        velocity, acceleration, jerk: limits [unit/s, unit/s^2, unit/s^3]; for a quaternion, of its rotation [rad].
+        velocity, acceleration, jerk: limits [unit/s, unit/s^2, unit/s^3]; a quaternion's: of the rotation.
     """
 
     name: str

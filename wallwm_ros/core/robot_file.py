@@ -1,4 +1,4 @@
-"""Robot profile files: strict reading, every mistake named with file, key, what was found and what is valid."""
+"""Robot profile files, read strictly: a mistake is named with file, key, what was found and what is valid."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def load_robot(name_or_path: str | Path) -> profile.RobotProfile:
     """Profile of a robot, by name (config/robots/NAME.yaml) or by path.
 
     Raises:
-        ConfigError: no such robot (the available ones are listed), or the file is not sound (file, key, what was
-            found, and what is valid are named).
+        ConfigError: no such robot (the available ones are listed), or the file is not sound (file, key, what
+            was found, and what is valid are named).
     """
     text = str(name_or_path)
     if text.endswith((".yaml", ".yml")) or "/" in text:
@@ -59,7 +59,11 @@ class _Section:
         """Text under `key`; required if there is no default."""
         value = self.body.get(key, default)
         choices = tuple(choices)
-        if not isinstance(value, str) or (default is None and not value) or (choices and value not in choices):
+        if (
+            not isinstance(value, str)
+            or (default is None and not value)
+            or (choices and value not in choices)
+        ):
             raise self.fail(key, f"one of {', '.join(choices)}" if choices else "text", value)
         return value
 
@@ -108,7 +112,9 @@ def parse_robot(body: dict[str, Any], path: Path) -> profile.RobotProfile:
     names = [joint.name for joint in joints]
     cameras = tuple(_camera(entry, f"{path}: cameras[{i}]") for i, entry in enumerate(top.entries("cameras")))
     _all_different([camera.name for camera in cameras], f"{path}: cameras")
-    states = tuple(_state(entry, f"{path}: states[{i}]", names) for i, entry in enumerate(top.entries("states")))
+    states = tuple(
+        _state(entry, f"{path}: states[{i}]", names) for i, entry in enumerate(top.entries("states"))
+    )
     _every_column_once([c for s in states for c in s.columns], names, f"{path}: states")
     interface, commands = _commands(body.get("command"), f"{path}: command", names)
     return profile.RobotProfile(top.text("robot"), joints, cameras, states, commands, interface)
@@ -126,7 +132,9 @@ def _joints(top: _Section) -> tuple[profile.Joint, ...]:
     entries = top.body.get("joints")
     if not isinstance(entries, dict) or not entries:
         raise top.fail("joints", "a mapping from names to joints, in the order of state and action", entries)
-    joints = tuple(_joint(str(name), entry, f"{top.where}: joints.{name}", limits) for name, entry in entries.items())
+    joints = tuple(
+        _joint(str(name), entry, f"{top.where}: joints.{name}", limits) for name, entry in entries.items()
+    )
     _check_quaternions(joints, f"{top.where}: joints")
     return joints
 
@@ -136,8 +144,10 @@ def _joint(name: str, entry: Any, where: str, limits: dict[str, dict[str, Any]])
     kind = section.text("kind", choices=limits)
     default = [-1.0, 1.0] if limits[kind]["unit"] == "quaternion" else None
     bounds = section.body.get("position", default)
-    sound = isinstance(bounds, list) and len(bounds) == 2 and all(
-        isinstance(b, int | float) and not isinstance(b, bool) and math.isfinite(b) for b in bounds
+    sound = (
+        isinstance(bounds, list)
+        and len(bounds) == 2
+        and all(isinstance(b, int | float) and not isinstance(b, bool) and math.isfinite(b) for b in bounds)
     )
     if not sound or bounds[0] >= bounds[1]:
         raise section.fail("position", "[low, high] with low < high", bounds)
@@ -152,8 +162,10 @@ def _check_quaternions(joints: tuple[profile.Joint, ...], where: str) -> None:
             continue
         group = joints[column : column + 4]
         if len(group) < 4 or any(joint.unit != "quaternion" for joint in group):
-            raise ConfigError(f"{where}: a quaternion needs four columns in a row, x y z w; found a break at "
-                              f"{joints[column].name}")
+            raise ConfigError(
+                f"{where}: a quaternion needs four columns in a row, x y z w; found a break at "
+                f"{joints[column].name}"
+            )
         column += 4
 
 

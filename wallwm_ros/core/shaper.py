@@ -1,4 +1,4 @@
-"""Commands of a whole robot inside its limits: joints and positions as they are, orientations as rotations."""
+"""Commands of a whole robot inside its limits: joints and positions directly, orientations as rotations."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _DELTA_S = 1e-3
 class CommandShaper:
     """The command of all D columns of a profile, moved inside the limits of its joints.
 
-    A quaternion has three axes here, the rotation away from the present command: three numbers that the limits
-    of angular velocity, acceleration and jerk apply to. No position limits apply to orientations.
+    A quaternion has three axes here, the rotation away from the present command: three numbers that the
+    limits of angular velocity, acceleration and jerk apply to. No position limits apply to orientations.
 
     Attributes:
         position: (D,) present command [rad, m].
@@ -33,10 +33,12 @@ class CommandShaper:
         rotating = {column + i for column in self._quaternions for i in range(4)}
         self._linear = np.array([i for i in range(count) if i not in rotating], dtype=int)
         # Axes: the linear columns first, then three per quaternion, with the limits of its first column.
-        sources = np.concatenate([self._linear, np.repeat(np.array(self._quaternions, dtype=int), 3)]).astype(int)
+        sources = np.concatenate([self._linear, np.repeat(np.array(self._quaternions, dtype=int), 3)]).astype(
+            int
+        )
         limits = {name: profile.limit(name)[sources] for name in _LIMITS}
-        limits["low"][len(self._linear):] = -np.inf
-        limits["high"][len(self._linear):] = np.inf
+        limits["low"][len(self._linear) :] = -np.inf
+        limits["high"][len(self._linear) :] = np.inf
         self._limiter = MotionLimiter(AxisLimits(**limits))
         self.position = np.zeros(count)
 
@@ -78,7 +80,9 @@ class CommandShaper:
         away = [np.abs(reachable - self.position[self._linear])]
         for column in self._quaternions:
             part = slice(column, column + 4)
-            away.append(np.abs(quaternions.between(self.position[part], quaternions.normalise(position[part]))))
+            away.append(
+                np.abs(quaternions.between(self.position[part], quaternions.normalise(position[part])))
+            )
         return float(np.concatenate(away).max())
 
     def _axes(self, target: Target, ahead_s: float) -> MotionState:
@@ -90,7 +94,9 @@ class CommandShaper:
         parts = [(position[self._linear], velocity[self._linear], acceleration[self._linear])]
         for column in self._quaternions:
             part = slice(column, column + 4)
-            seen = [quaternions.between(self.position[part], rows[part]) for rows in (before, position, after)]
+            seen = [
+                quaternions.between(self.position[part], rows[part]) for rows in (before, position, after)
+            ]
             parts.append((seen[1], (seen[2] - seen[0]) / (2 * _DELTA_S), np.zeros(3)))
         return MotionState(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from wallwm_ros.core.chunk import Chunk
@@ -18,23 +16,11 @@ _FEASIBLE = 0.95  # part of the limits that the path itself may use
 _MOST_SHIFT = 0.5  # smoothing moves a target by at most this part of what full speed covers in one step
 
 
-@dataclass(frozen=True)
-class _Knots:
-    """Targets ahead: due times (K,) [ns], values (K, D), and steps executed once each is reached (K,)."""
-
-    due_ns: np.ndarray
-    values: np.ndarray
-    steps: np.ndarray
-
-    def part(self, chosen: np.ndarray) -> _Knots:
-        return _Knots(self.due_ns[chosen], self.values[chosen], self.steps[chosen])
-
-
 class Timeline:
     """Targets over time, from the chunks accepted so far.
 
-    The path leads from the command at acceptance through the rows that are still due, and stands still after the
-    last. A later chunk replaces every target from its own start on; rows already due are dropped, never sent.
+    The path leads from the command at acceptance through the rows that are still due, and stands still after
+    the last. A later chunk replaces every target before it; rows already due are dropped, never sent.
 
     Attributes:
         generation, sequence: of the newest chunk accepted.
@@ -47,9 +33,8 @@ class Timeline:
         self.generation, self.sequence, self.final, self.caption = 0, 0, True, ""
         self._heard = self._ended = False
         self._ended_at = (0, 0)  # steps executed and known when the targets were dropped
-        self._knots: _Knots | None = None
         self._path: Path | None = None
-        self._origin_ns = 0
+        self._origin_ns = self._start_ns = self._step_ns = self._first_step = self._count = 0
 
     @property
     def active(self) -> bool:
@@ -57,7 +42,7 @@ class Timeline:
         return self._path is not None
 
     def refusal(self, chunk: Chunk, now_ns: int, start_ns: int) -> str:
-        """Why a chunk cannot be accepted; empty if it can. `start_ns`: its start in the control clock [ns]."""
+        """Why a chunk cannot be accepted, empty if it can; `start_ns` is in the control clock [ns]."""
         name = f"chunk {chunk.generation}/{chunk.sequence} refused: "
         if self._heard and chunk.generation < self.generation:
             return name + f"its plan is older than plan {self.generation}"
@@ -77,8 +62,12 @@ class Timeline:
         names = self._profile.joint_names
         if sorted(chunk.joints) != sorted(names):
             missing = ", ".join(n for n in names if n not in chunk.joints) or "none"
-            extra = ", ".join(sorted({n for n in chunk.joints if n not in names or chunk.joints.count(n) > 1})) or "none"
-            return f"its joints must be those of robot {self._profile.name}; missing: {missing}; not valid: {extra}"
+            extra = (
+                ", ".join(sorted({n for n in chunk.joints if n not in names or chunk.joints.count(n) > 1}))
+                or "none"
+            )
+            known = f"its joints must be those of robot {self._profile.name}"
+            return f"{known}; missing: {missing}; not valid: {extra}"
         if chunk.values.shape != (chunk.steps, len(names)):
             return f"its values must have shape ({chunk.steps}, {len(names)}); found {chunk.values.shape}"
         if not np.isfinite(chunk.values).all():
@@ -94,7 +83,9 @@ class Timeline:
             norms = np.linalg.norm(chunk.values[:, order[column : column + 4]], axis=1)
             if np.any(np.abs(norms - 1.0) > 0.1):
                 worst = norms[np.argmax(np.abs(norms - 1.0))]
-                return f"quaternion {self._profile.joint_names[column]}... must have length 1; found {worst:.3f}"
+                return (
+                    f"quaternion {self._profile.joint_names[column]}... must have length 1; found {worst:.3f}"
+                )
         return ""
 
     def _lateness(self, chunk: Chunk, now_ns: int, start_ns: int) -> str:
@@ -109,38 +100,26 @@ class Timeline:
     def accept(
         self, chunk: Chunk, now_ns: int, start_ns: int, position: np.ndarray, velocity: np.ndarray
     ) -> None:
-        """Take a chunk that `refusal` let through; it is no stop request.
+        """Take a chunk that `refusal` let through; it is no stop request, and its start has come.
 
         Args:
             now_ns, start_ns: in the control clock [ns].
             position, velocity: (D,) of the present command [unit, unit/s].
         """
         order = [chunk.joints.index(name) for name in self._profile.joint_names]
-        numbers = np.arange(1, chunk.steps + 1)
-        rows = _Knots(start_ns + numbers * chunk.step_ns, chunk.values[:, order], chunk.first_step + numbers)
-        late = int(np.count_nonzero(rows.due_ns <= now_ns))
-        same_plan = self._heard and chunk.generation == self.generation
-        executed = self.step(now_ns) if same_plan else chunk.first_step + late
-        nearest_ns = round(_NEAREST_KNOT * chunk.step_ns)
-        ahead = rows.part(rows.due_ns >= now_ns + nearest_ns)
-        if not len(ahead.due_ns):  # only the last row is left, due almost now
-            ahead = rows.part(rows.due_ns == rows.due_ns[-1])
-        before = self._until(start_ns, now_ns, position, executed, nearest_ns)
-        self._knots = _Knots(
-            np.concatenate([[now_ns], before.due_ns, ahead.due_ns]),
-            np.concatenate([position[None], before.values, ahead.values]),
-            np.concatenate([[executed], before.steps, ahead.steps]),
-        )
-        self._origin_ns = now_ns
-        times = (self._knots.due_ns - now_ns) / 1e9
+        due_ns = start_ns + np.arange(1, chunk.steps + 1) * chunk.step_ns
+        ahead = due_ns >= now_ns + _NEAREST_KNOT * chunk.step_ns
+        ahead[-1] = True
         self._path = Path(
-            times,
-            self._knots.values,
+            np.concatenate([[0.0], (due_ns[ahead] - now_ns) / 1e9]),
+            np.concatenate([position[None], chunk.values[ahead][:, order]]),
             velocity,
             self._profile.quaternions,
             open_end=not chunk.final,
             bounds=self._bounds(chunk.step_ns),
         )
+        self._origin_ns, self._start_ns, self._step_ns = now_ns, start_ns, chunk.step_ns
+        self._first_step, self._count = chunk.first_step, chunk.steps
         self._heard, self._ended = True, False
         self.generation, self.sequence = chunk.generation, chunk.sequence
         self.final, self.caption = chunk.final, chunk.caption
@@ -151,24 +130,6 @@ class Timeline:
         shift = _MOST_SHIFT * profile.limit("velocity") * step_ns / 1e9
         return Bounds(_FEASIBLE * profile.limit("acceleration"), _FEASIBLE * profile.limit("jerk"), shift)
 
-    def _until(
-        self, start_ns: int, now_ns: int, position: np.ndarray, executed: int, nearest_ns: int
-    ) -> _Knots:
-        """What is due from now to a start that lies ahead: the old rows, then standing still."""
-        old = _Knots(np.zeros(0, dtype=np.int64), np.zeros((0, len(position))), np.zeros(0, dtype=np.int64))
-        if start_ns <= now_ns:
-            return old
-        if self._knots is not None:
-            due_ns = self._knots.due_ns
-            old = self._knots.part((due_ns >= now_ns + nearest_ns) & (due_ns <= start_ns))
-            if due_ns[-1] > start_ns:
-                return old
-        if start_ns - (old.due_ns[-1] if len(old.due_ns) else now_ns) < nearest_ns:
-            return old
-        values = np.concatenate([old.values, (old.values[-1] if len(old.values) else position)[None]])
-        steps = np.append(old.steps, old.steps[-1] if len(old.steps) else executed)
-        return _Knots(np.append(old.due_ns, start_ns), values, steps)
-
     def end(self, now_ns: int, generation: int | None = None) -> None:
         """Drop every target: the plan is stopped, perhaps by a newer generation."""
         self._ended_at = (self.step(now_ns), self.steps)
@@ -176,7 +137,7 @@ class Timeline:
             self._ended_at = self._ended_at if generation == self.generation else (0, 0)
             self.generation, self._heard = generation, True
         self._ended = True
-        self._knots = self._path = None
+        self._path = None
 
     def target(self, at_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nominal position, velocity, acceleration at a time [ns], each (D,); only while `active`."""
@@ -184,15 +145,15 @@ class Timeline:
 
     def step(self, now_ns: int) -> int:
         """Steps of the event whose rows are due by now."""
-        if self._knots is None:
+        if self._path is None:
             return self._ended_at[0]
-        return int(self._knots.steps[max(0, np.searchsorted(self._knots.due_ns, now_ns, side="right") - 1)])
+        return self._first_step + min(self._count, max(0, (now_ns - self._start_ns) // self._step_ns))
 
     @property
     def steps(self) -> int:
         """Steps of the event known so far."""
-        return self._ended_at[1] if self._knots is None else int(self._knots.steps[-1])
+        return self._ended_at[1] if self._path is None else self._first_step + self._count
 
     def ran_out(self, now_ns: int) -> bool:
         """The last row is due."""
-        return self._knots is not None and now_ns >= self._knots.due_ns[-1]
+        return self._path is not None and now_ns >= self._start_ns + self._count * self._step_ns

@@ -92,8 +92,9 @@ def _suiting_seeds(task: str, captions: tuple[str, ...], first: int, number: int
     scene = sample_scene(task, first)
     if exact and (lacking := missing_objects(captions, scene)):
         raise ConfigError(
-            f"the scene of seed {first} must have a {' and a '.join(lacking)}; found cubes {', '.join(scene.cubes)} "
-            f"and pads {', '.join(scene.pads)}; without --seed a scene that suits is chosen"
+            f"the scene of seed {first} must have a {' and a '.join(lacking)}; found cubes "
+            f"{', '.join(scene.cubes)} and pads {', '.join(scene.pads)}; without --seed "
+            "a scene that suits is chosen"
         )
     seeds = [first] if exact else []
     for seed in counting(first + len(seeds)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,12 @@ class Trace:
 
     def seams(self) -> list[float]:
         """Times at which another chunk took over [s]."""
-        pairs = zip(self.chunk, self.chunk[1:])
-        return [self.time_s[i + 1] for i, (old, new) in enumerate(pairs) if old != new]
+        pairs = enumerate(pairwise(self.chunk), start=1)
+        return [self.time_s[i] for i, (old, new) in pairs if old != new]
 
 
 def columns(joints: tuple[str, ...]) -> list[list[int]]:
-    """Joint numbers per column: one column per arm where names start with left_ and right_, else two halves."""
+    """Joint numbers per column: one per arm where names start with left_ and right_, else two halves."""
     left = [i for i, name in enumerate(joints) if name.startswith("left_")]
     right = [i for i, name in enumerate(joints) if name.startswith("right_")]
     if left and len(left) + len(right) == len(joints):

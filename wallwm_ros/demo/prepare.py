@@ -27,7 +27,8 @@ class Request:
     """What the user asked for; None = left to the demonstration.
 
     Attributes:
-        lockstep: time follows the commands, so that a busy machine only slows the run down; else the wall clock.
+        lockstep: time follows the commands, so that a busy machine only slows the run down;
+            else the wall clock.
     """
 
     task: str | None = None

@@ -38,22 +38,20 @@ def run(setting: Setting, console: Console) -> int:
     _introduce(setting, own_domain, console)
     done: list[EpisodeResult] = []
     traces: list[Trace] = []
-    started, interrupted = time.monotonic(), False
+    started, ending = time.monotonic(), None
     try:
         with _interruptible():
             _perform(setting, folder, console, done, traces)
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as interruption:
+        ending = interruption
         console.print("\n[yellow]interrupted[/]: every process was stopped")
+    except WallWMError as error:
+        ending = error
     if done:
-        about = _about(setting) | {"wall_s": round(time.monotonic() - started, 2), "interrupted": interrupted}
-        results.write(folder / "result.json", results.summary(done, setting.episodes[0].seed, about))
-        if setting.live:
-            _draw(setting, done, traces, folder)
-        _conclude(setting, done, folder, console)
-    if interrupted:
-        return INTERRUPTED
-    return _exit_code(setting, done, console)
+        _conclude(setting, done, traces, folder, console, time.monotonic() - started, ending is None)
+    if isinstance(ending, WallWMError):
+        raise ending
+    return INTERRUPTED if ending is not None else _exit_code(done, console)
 
 
 def _perform(
@@ -65,10 +63,7 @@ def _perform(
 
     total = len(setting.episodes)
     with contextlib.ExitStack() as stack:
-        film = None
-        if setting.request.video:
-            film = Film(folder / "demo.mp4")
-            stack.callback(film.close)
+        film = stack.enter_context(Film(folder / "demo.mp4")) if setting.request.video else None
         with console.status("starting robot, policy and control ..."):
             stage = stack.enter_context(Stage(setting, folder))
         cameras = [*setting.profile.camera_names, SPECTATOR]
@@ -121,8 +116,9 @@ def _folder(out: Path | None) -> Path:
     return folder
 
 
-def _about(setting: Setting) -> dict[str, object]:
+def _about(setting: Setting, done: list[EpisodeResult], wall_s: float, complete: bool) -> dict[str, object]:
     """Facts that a reader of result.json needs to know what was run."""
+    steps = sum(event.steps for result in done for event in result.events)
     return {
         "model": setting.spec.name,
         "bundle_sha256": sha256(setting.bundle / MANIFEST),
@@ -131,7 +127,9 @@ def _about(setting: Setting) -> dict[str, object]:
         "clock": "lockstep" if setting.request.lockstep else "realtime",
         "blank_cameras": setting.request.blank_cameras,
         "retries": setting.request.retries,
-        "episodes_planned": len(setting.episodes),
+        "complete": complete,
+        "motion_s": round(steps * setting.spec.step_s, 2),
+        "wall_s": round(wall_s, 2),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 
@@ -144,15 +142,28 @@ def _introduce(setting: Setting, own_domain: int, console: Console) -> None:
         f"{total} episode{'s' * (total != 1)} · {pace}"
     )
     console.print(
-        f"[dim]listen in: ROS_DOMAIN_ID={own_domain} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST[/]", highlight=False
+        f"[dim]listen in: ROS_DOMAIN_ID={own_domain} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST[/]",
+        highlight=False,
     )
     if setting.request.blank_cameras:
         console.print("[yellow]the cameras are blank: the policy sees nothing but grey[/]")
 
 
-def _conclude(setting: Setting, done: list[EpisodeResult], folder: Path, console: Console) -> None:
+def _conclude(
+    setting: Setting,
+    done: list[EpisodeResult],
+    traces: list[Trace],
+    folder: Path,
+    console: Console,
+    wall_s: float,
+    complete: bool,
+) -> None:
+    """Write result.json and plots, print the tables; `complete`: every episode was run."""
+    about = _about(setting, done, wall_s, complete)
+    results.write(folder / "result.json", results.summary(done, setting.episodes[0].seed, about))
     console.print()
     if setting.live:
+        _draw(setting, done, traces, folder)
         for number, result in enumerate(done, start=1):
             heading = screen.title(number, len(setting.episodes), setting.episodes[number - 1])
             console.print(screen.event_table(result, heading))
@@ -161,13 +172,14 @@ def _conclude(setting: Setting, done: list[EpisodeResult], folder: Path, console
     for line in screen.verdict(done):
         console.print(f"[bold]{escape(line)}[/]", highlight=False)
     files = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_file()))
+    console.print(f"{about['motion_s']:.0f} s of motion in {wall_s:.0f} s", highlight=False)
     console.print(f"{escape(str(folder))}/: {escape(files)}", highlight=False)
 
 
 def _draw(setting: Setting, done: list[EpisodeResult], traces: list[Trace], folder: Path) -> None:
     """One plot of the joints per episode."""
     total = len(setting.episodes)
-    for number, (result, trace) in enumerate(zip(done, traces), start=1):
+    for number, (result, trace) in enumerate(zip(done, traces, strict=False), start=1):
         name = "joints.png" if total == 1 else f"joints_{number}.png"
         verdict = "success" if result.success else "failure"
         heading = screen.title(number, total, setting.episodes[number - 1])
@@ -178,14 +190,14 @@ def _aborted(done: list[EpisodeResult]) -> int:
     return sum(not result.events[-1].completed for result in done)
 
 
-def _exit_code(setting: Setting, done: list[EpisodeResult], console: Console) -> int:
+def _exit_code(done: list[EpisodeResult], console: Console) -> int:
     aborted = _aborted(done)
     if not aborted:
         return 0
     last = next(result for result in reversed(done) if not result.events[-1].completed)
     console.print(
-        f"[red]not every motion was carried out[/]: {aborted} of {len(done)} episodes aborted, the last one with "
-        f"{escape(last.outcome)}",
+        f"[red]not every motion was carried out[/]: {aborted} of {len(done)} episodes aborted, "
+        f"the last one with {escape(last.outcome)}",
         highlight=False,
     )
     return 1

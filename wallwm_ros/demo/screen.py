@@ -112,7 +112,9 @@ class SeriesScreen:
         words = f"{done} succeeded · {100 * done / len(self._results):.0f} %"
         self._bar.update(self._task, completed=len(self._results), rate=words)
         if not result.success:
-            self._bar.console.print(f"  [red]✗[/] {result.task} seed {result.seed} · {escape(result.outcome)}")
+            self._bar.console.print(
+                f"  [red]✗[/] {result.task} seed {result.seed} · {escape(result.outcome)}"
+            )
         elif not self._console.is_terminal and len(self._results) % 10 == 0:
             # A log file sees no live line; a sign of life now and then serves it as well.
             self._console.print(f"  {len(self._results)} episodes · {words}")

@@ -54,7 +54,7 @@ class Stage:
     def _open(self) -> None:
         self._nodes = NodeGroup(self._folder)
         self._nodes.start(parameters(self._setting), [data_path(str(PARAMETER_FILE))])
-        # The planner takes no signals from ROS: Ctrl-C must reach the program, which stops everything in order.
+        # ROS must take no signals here: Ctrl-C is for the program, which stops everything in order.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("wallwm_demo")
         self._planner = Planner(self._node, self._nodes.check)
@@ -76,8 +76,9 @@ class Stage:
         """Stop every process, then this one's part in ROS; may be called at any time."""
         if nodes := getattr(self, "_nodes", None):
             nodes.stop()
-        if executor := getattr(self, "_executor", None):
-            executor.shutdown(timeout_sec=1.0)
+        if spinner := getattr(self, "_spinner", None):
+            self._executor.shutdown(timeout_sec=1.0)
+            spinner.join(timeout=1.0)
         rclpy.try_shutdown()
 
     def listen(self, recorder: Recorder, *, pictures: bool) -> None:

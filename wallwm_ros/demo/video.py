@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import subprocess
 import threading
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -55,21 +57,40 @@ class Film:
         """Repeat the last picture under a new text, e.g. the verdict; the next frame starts a new scene."""
         self._queue.put((None, subtitle, frames))
 
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.cut()
+
     def close(self) -> None:
         """Encode what is queued and finish the file.
 
         Raises:
             VideoError: the encoder failed meanwhile.
         """
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join(timeout=30.0)
+        self._queue.put(None)
+        self._thread.join()
         if self._failure:
             raise VideoError(f"the film {self._path.name} could not be written: {self._failure}")
 
+    def cut(self) -> None:
+        """Finish the file at once, without what is queued."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+        self._queue.put(None)
+        self._thread.join(timeout=2.0)
+        self._encoder.kill()
+
     def _run(self) -> None:
-        # The lowest priority of the process: on a busy machine the film waits, not the robot.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        # Below the rest of the process: on a busy machine the film waits, not the robot.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
         try:
             while (item := self._queue.get()) is not None:
                 self._take(*item)
@@ -114,9 +135,9 @@ def _encoder(path: Path) -> subprocess.Popen:
     if not os.access(path.parent, os.W_OK):
         raise VideoError(f"the film must be writable at {path}; found a folder that is missing or protected")
     source = f"-f rawvideo -pix_fmt rgb24 -video_size {WIDTH}x{HEIGHT} -framerate 20 -i pipe:0"
-    codec = "-c:v libx264 -preset veryfast -tune animation -crf 23 -threads 1 -pix_fmt yuv420p -movflags +faststart"
-    command = [program, "-loglevel", "error", "-y", *source.split(), *codec.split(), str(path)]
-    # Out of the terminal's process group: Ctrl-C is for the demonstration, which then closes the film properly.
-    return subprocess.Popen(
-        ["nice", "-n", "10", *command], stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    codec = "-c:v libx264 -preset veryfast -tune animation -crf 23 -threads 1"
+    target = "-pix_fmt yuv420p -movflags +faststart"
+    options = f"-loglevel error -y {source} {codec} {target}"
+    command = ["nice", "-n", "5", program, *options.split(), str(path)]
+    # Out of the terminal's process group: Ctrl-C is for the demonstration, which then closes the film.
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)

@@ -1,4 +1,4 @@
-"""Turns action chunks into commands at a fixed rate, inside the robot's limits, and reports what it really did."""
+"""Turns action chunks into commands at a fixed rate inside the robot's limits, and reports what it did."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ from wallwm_ros.core.priority import set_realtime
 from wallwm_ros.core.robot import RobotProfile
 
 STOP_S = 1.5  # longest wait for a shaped stop before commands end
-SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR"))
+SUCCESS, FAILURE, ERROR = (
+    getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR")
+)
 
 
 class ControlNode(LifecycleNode):
@@ -128,7 +130,9 @@ class _Running:
         self._subscriptions = [node.create_subscription(ActionChunk, "action_chunk", self._chunk, qos.CHUNK)]
         self._loop = None
         if self._simulated:
-            self._subscriptions.append(node.create_subscription(ClockMessage, "/clock", self._ticked, qos.CLOCK))
+            self._subscriptions.append(
+                node.create_subscription(ClockMessage, "/clock", self._ticked, qos.CLOCK)
+            )
         else:
             self._loop = SteadyLoop(config.rate_hz, self._cycle.tick, "control", self._failed)
             self._loop.start()

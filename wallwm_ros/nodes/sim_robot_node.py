@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rclpy.node import Node
@@ -13,6 +14,9 @@ from wallwm_ros.bridge.sim_inputs import SimInputs
 from wallwm_ros.bridge.sim_outputs import SimOutputs
 from wallwm_ros.bridge.sim_pace import LockstepPace, RealtimePace
 from wallwm_ros.core.config import SimConfig, load_robot
+from wallwm_ros.core.priority import set_realtime
+
+PRIORITY = 5  # below the control process
 
 
 class SimRobotNode(Node):
@@ -32,7 +36,10 @@ class SimRobotNode(Node):
         pace = LockstepPace if config.mode == "lockstep" else RealtimePace
         self._pace = pace(self, config, self._body, SimOutputs(self, config, self._body))
         SimInputs(self, self._pace)
-        self.get_logger().info(f"{config.mode}, pictures by {self._body.sim.renderer}")
+        # A robot does not become slow when the computer is busy. With one core it would starve the policy.
+        steady = len(os.sched_getaffinity(0)) > 1 and set_realtime(PRIORITY)
+        pictures = f"pictures by {self._body.sim.renderer}"
+        self.get_logger().info(f"{config.mode}, {pictures}, {'real-time' if steady else 'normal'} priority")
 
     def _changed(self, config: SimConfig) -> None:
         self._body.blank = config.blank_cameras

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wallwm_ros.setup.paths import Paths
 from wallwm_ros.setup.underlay import Underlay
+from wallwm_ros.shared_memory import profile_file
 
 PACKAGES = ("wallwm_ros", "wallwm_msgs")
 PROFILE_VARIABLES = {2: "FASTRTPS_DEFAULT_PROFILES_FILE", 3: "FASTDDS_DEFAULT_PROFILES_FILE"}
@@ -40,8 +41,8 @@ def runtime_environment(
 ) -> dict[str, str]:
     """Environment for nodes, tools and tests.
 
-    The checkout comes first on PYTHONPATH, so edits take effect at once. Variables that a user may want to set
-    himself (middleware, Fast DDS profile, thread counts) are only filled in where absent.
+    The checkout comes first on PYTHONPATH, so edits take effect at once. Variables that a user may choose
+    (middleware, Fast DDS profile, thread waiting) are only filled in where absent.
     """
     env = build_environment(paths, underlay, environ)
     prefixes = [paths.install / name for name in PACKAGES]
@@ -51,7 +52,7 @@ def runtime_environment(
     env["WALLWM_ROOT"] = str(paths.root)
     env.setdefault("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if not any(name in env for name in PROFILE_VARIABLES.values()):
-        env[profile_variable(env.get("ROS_DISTRO", ""))] = str(paths.root / "config" / "fastdds.xml")
+        env[profile_variable(env.get("ROS_DISTRO", ""))] = str(profile_file(paths.root / "config"))
     # Idle OpenMP workers that spin steal the cores that the control loop needs.
     env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     env.setdefault("PYTHONUNBUFFERED", "1")

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-# Include folders of a foreign interpreter and of the numpy inside it. The header folder's name ends the match.
+# Include folders of a foreign interpreter, and of the numpy inside it.
 _PYTHON_INCLUDE = re.compile(r"/[^;\"'\s]*/include/python3\.\d+\w*")
 _NUMPY_INCLUDE = re.compile(r"/[^;\"'\s]*/numpy/(?:_core|core)/include")
 

@@ -81,7 +81,8 @@ class Installer:
     def _install(self, name: str) -> None:
         self._paths.unfinished.touch()
         command = [self._paths.python, "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
-        command += ["--no-compile", "--disable-pip-version-check", "--only-binary=:all:", "--no-binary=empy"]  # empy has no wheel
+        command += ["--no-compile", "--disable-pip-version-check", "--only-binary=:all:"]
+        command += ["--no-binary=empy"]  # it has no wheel
         if name in RESOLVED:
             command += ["-c", self._requirements("runtime.txt")]
         else:
@@ -96,7 +97,8 @@ class Installer:
             return source
         lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
         target = self._paths.venv / f"requirements-{name}"
-        target.write_text("".join(line for line in lines if not line.startswith(OF_THE_UNDERLAY)), encoding="utf-8")
+        kept = [line for line in lines if not line.startswith(OF_THE_UNDERLAY)]
+        target.write_text("".join(kept), encoding="utf-8")
         return target
 
     def _build_messages(self) -> None:

@@ -1,4 +1,4 @@
-"""Called by ./wallwm with any accepted Python and nothing installed: set up what is missing, then run the command."""
+"""Called by ./wallwm, with nothing installed: sets up what is missing, then runs the command."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from wallwm_ros.setup.installer import ensure  # noqa: E402
 from wallwm_ros.setup.layers import LAYERS, layers_of  # noqa: E402
 from wallwm_ros.setup.paths import Paths  # noqa: E402
 from wallwm_ros.setup.underlay import find_underlay  # noqa: E402
+from wallwm_ros.shared_memory import remove_stale_segments  # noqa: E402
 
 USAGE = """\
 usage: ./wallwm COMMAND [OPTIONS]      sets itself up on first use (a few minutes)
@@ -49,6 +50,7 @@ def _run(paths: Paths, arguments: list[str]) -> int:
     if command == "setup":
         return _setup(paths, arguments[1:], underlay)
     ensure(paths, layers_of(command), underlay)
+    remove_stale_segments()  # first, since they count against the room for new ones
     env = runtime_environment(paths, underlay, os.environ)
     python = str(paths.python)
     if command == "python":

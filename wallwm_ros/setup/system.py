@@ -35,7 +35,7 @@ def need_compiler(install: Install) -> None:
 
 
 def want_gl(install: Install) -> None:
-    """Install OpenGL libraries where possible; without them the cameras are ray-cast, which is only slower."""
+    """Install OpenGL libraries where possible; without them the cameras are ray-cast, only slower."""
     if gl_available():
         return
     if can_install():
@@ -46,7 +46,7 @@ def want_gl(install: Install) -> None:
                 continue
     if not gl_available():
         remedy = "sudo apt-get install -y libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri"
-        print(f"Note: no OpenGL found, so cameras are ray-cast (slower); faster with: {remedy}", file=sys.stderr)
+        print(f"Note: no OpenGL found, so cameras are ray-cast; faster with: {remedy}", file=sys.stderr)
 
 
 def missing_tools() -> list[str]:
@@ -55,7 +55,8 @@ def missing_tools() -> list[str]:
 
 def gl_available() -> bool:
     """True when an off-screen renderer's libraries load: EGL with GL, or OSMesa."""
-    return all(map(_loads, ("libEGL.so.1", "libGL.so.1"))) or any(map(_loads, ("libOSMesa.so.8", "libOSMesa.so")))
+    egl = all(map(_loads, ("libEGL.so.1", "libGL.so.1")))
+    return egl or any(map(_loads, ("libOSMesa.so.8", "libOSMesa.so")))
 
 
 def can_install() -> bool:

@@ -22,7 +22,7 @@ class Underlay:
 def find_underlay(environ: Mapping[str, str]) -> Underlay | None:
     """The sourced ROS 2, or None when there is none.
 
-    A Python environment of ROS wheels (it has a pyvenv.cfg), such as that of another checkout's shell, is not one.
+    A Python environment of ROS wheels (it has a pyvenv.cfg), such as another checkout's, is not one.
 
     Raises SetupError if the sourced ROS 2 was built for another Python than the one running.
     """

@@ -1,0 +1,85 @@
+"""Every command in README and docs is run, made small: what a reader types works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the training commands need the training environment")
+pytest.importorskip("wallwm_msgs.msg._action_chunk", reason="the demo needs the built messages")
+
+pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.train]
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md")))
+
+# What makes a command small. The words that are added come last and win.
+DEMO = "--lockstep --no-video --episodes 1 --out {out}/demo"
+ONE_EVENT = '--events "retract the left arm" --lockstep --no-video --episodes 1 --out {out}/demo'
+SMALL = {
+    "demo --events": "--lockstep --no-video --out {out}/demo",
+    "demo --model": ONE_EVENT,
+    "demo": DEMO,
+    "data sim": "--episodes 3 --workers 1",
+    "train nano": "--steps 2 --processes 1",
+    "export": "",
+    "up": "",
+    "bench": "--seconds 1",
+}
+STOPPED = {"up"}  # runs until Ctrl-C
+SELF = {"test"}  # the run that this test is part of
+
+
+def commands() -> list[str]:
+    """The `./wallwm` lines of all `sh` blocks, in reading order, each once."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
+            found += [line for line in block.splitlines() if line.strip()]
+    return list(dict.fromkeys(found))
+
+
+def test_there_are_commands_and_all_are_known():
+    assert commands()[:2] == ["./wallwm demo", "./wallwm test"]
+    for line in commands():
+        name = line.removeprefix("./wallwm ")
+        assert line.startswith("./wallwm "), line
+        assert name in SELF or any(name.startswith(known) for known in SMALL), line
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "runs").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("line", [c for c in commands() if c.removeprefix("./wallwm ") not in SELF])
+def test_command_of_the_documentation(line, out):
+    name = line.removeprefix("./wallwm ")
+    key = next(known for known in SMALL if name.startswith(known))
+    words = shlex.split(re.sub(r"\b(runs|data)/", f"{out}/\\1/", line) + " " + SMALL[key].format(out=out))
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        if key in STOPPED:
+            _wait_for(process, "active")
+            process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=300)[0]
+    finally:
+        process.kill()
+    assert process.returncode in ((0, 130) if key in STOPPED else (0,)), output
+    assert "Traceback" not in output
+
+
+def _wait_for(process: subprocess.Popen, word: str) -> None:
+    """Read the output until a line has `word`."""
+    for line in process.stdout:
+        if word in line:
+            return
+    raise AssertionError(f"ended without {word!r}; load average {os.getloadavg()}")

@@ -1,0 +1,81 @@
+"""`./wallwm bench NAME`: measurements of this machine, printed as a table and written as JSON."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from wallwm_model.errors import ConfigError
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="transport, latency or jitter.")],
+    out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Length of each measurement.")] = None,
+) -> None:
+    """Measure transport, latency or jitter; prints a table and writes JSON."""
+    benchmark = _load(name)
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError(f"--json must name a file in an existing folder; found no folder {out.parent}")
+    figures = benchmark.measure(seconds if seconds is not None else benchmark.SECONDS)
+    figures["machine"] = machine()
+    _print(name, figures)
+    if out is not None:
+        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def names() -> list[str]:
+    """The benchmarks there are."""
+    return sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on; `load` is the system's load average before they can have raised it much."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_5min": round(os.getloadavg()[1], 2),
+        "python": platform.python_version(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS", "not set"),
+    }
+
+
+def _load(name: str) -> ModuleType:
+    path = FOLDER / f"{name}.py"
+    if name not in names():
+        raise ConfigError(f"expected a benchmark of {', '.join(names())}; found {name!r}")
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _print(name: str, figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=name, show_header=False)
+    for key, value in flat(figures):
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+def flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested figures as rows, `outer inner`."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in figures.items():
+        rows += flat(value, f"{prefix}{key} ") if isinstance(value, dict) else [(prefix + key, value)]
+    return rows
