@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ STUBBORN = SLEEPER.replace("signal.SIG_DFL)", "signal.SIG_IGN); signal.signal(15
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Writes command files into a folder that takes the place of wallwm_ros/cli."""
     import wallwm_ros.cli as package
 
@@ -35,7 +35,10 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
     def write(name: str, body: str) -> None:
         (tmp_path / f"{name}.py").write_text(body)
 
-    return write
+    yield write
+    for name in front.ORDER:  # other tests must not meet these commands
+        if sys.modules.pop(f"wallwm_ros.cli.{name}", None) is not None and hasattr(package, name):
+            delattr(package, name)
 
 
 def test_help_lists_the_commands_without_importing_them(commands, capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,6 +141,20 @@ def test_the_film_is_an_mp4_with_robot_time(tmp_path: Path):
     assert film.dropped == 0
 
 
+def test_an_interrupted_film_is_whole_but_shorter(tmp_path: Path):
+    reader = pytest.importorskip("imageio_ffmpeg")
+    from wallwm_ros.demo.video import Film
+
+    with pytest.raises(KeyboardInterrupt), Film(tmp_path / "demo.mp4") as film:
+        for frame in range(30):
+            film.show({"head_cam": picture(9)}, Subtitle(), frame * FRAME_NS)
+        while film._written < 3:
+            pass
+        raise KeyboardInterrupt
+    frames, _ = reader.count_frames_and_secs(str(tmp_path / "demo.mp4"))
+    assert 3 <= frames <= 30
+
+
 def test_an_unwritable_film_is_one_sentence(tmp_path: Path):
     pytest.importorskip("imageio_ffmpeg")
     from wallwm_ros.demo.video import Film, VideoError

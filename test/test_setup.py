@@ -257,3 +257,14 @@ def test_a_machine_without_a_fitting_python_gets_one_sentence(tmp_path: Path) ->
     )
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "3.10, 3.11, 3.12 or 3.13" in done.stderr
+
+
+def test_an_environment_can_be_made_anew_by_its_own_python(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([steps.base_python(), "-m", "venv", "--without-pip", venv], check=True)
+    code = f"{PRELUDE}import shutil\nshutil.rmtree(sys.argv[2])\n" + (
+        "steps.run_logged(['true'], log=Path(sys.argv[3]), env=os.environ, cwd=Path('/'), what='x')"
+    )
+    arguments = [venv / "bin" / "python", "-I", "-S", "-c", code, ROOT, venv, tmp_path / "log"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -64,6 +64,9 @@ def draw(trace: Trace, path: Path, title: str) -> bool:
             else:
                 axes[row, column].set_axis_off()
         axes[rows - 1, column].set_xlabel("time [s]")
+        arms = {trace.joints[joint].split("_")[0] for joint in group}
+        if len(arms) == 1 and arms <= {"left", "right"}:
+            axes[0, column].set_title(f"{arms.pop()} arm", pad=16, fontsize=9, fontweight="bold")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=12)
@@ -94,7 +97,7 @@ def _joint(axis, trace: Trace, joint: int) -> None:
 
 def _seams(axis, trace: Trace, *, names: bool) -> None:
     for number, seam in enumerate(trace.seams()):
-        axis.axvline(seam, color="#999999", lw=0.7, ls=":", label="new chunk" if not number else None)
+        axis.axvline(seam, color="#7a3fa0", lw=1.1, ls=":", label="new chunk" if not number else None)
     for number, (start, name) in enumerate(trace.events):
         axis.axvline(start, color="#333333", lw=0.9, label="event starts" if not number else None)
         if names:

@@ -90,17 +90,20 @@ def prepare(request: Request) -> Setting:
 def parameters(setting: Setting) -> dict[str, dict[str, object]]:
     """Node name -> its parameters; everything else keeps its default."""
     request, first = setting.request, setting.episodes[0]
-    common = {"robot": request.robot, "use_sim_time": setting.request.lockstep}
+    lockstep = request.lockstep
+    common = {"robot": request.robot, "use_sim_time": lockstep}
+    # In lockstep an urgent control process would only take the time that the policy needs.
+    control = {"tick": "clock", "realtime_priority": 0} if lockstep else {"tick": "steady"}
     return {
         SIM: {
             "robot": request.robot,
-            "mode": "lockstep" if setting.request.lockstep else "realtime",
+            "mode": "lockstep" if lockstep else "realtime",
             "task": first.task,
             "seed": first.seed,
             "blank_cameras": request.blank_cameras,
         },
-        POLICY: common | {"model": str(setting.bundle)} | (PATIENCE if request.lockstep else {}),
-        CONTROL: common | {"tick": "clock" if setting.request.lockstep else "steady"},
+        POLICY: common | {"model": str(setting.bundle)} | (PATIENCE if lockstep else {}),
+        CONTROL: common | control,
     }
 
 

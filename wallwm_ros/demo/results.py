@@ -19,7 +19,7 @@ class EventResult:
         caption: the sentence that was sent.
         steps: action steps executed.
         planned: length of the chunk as the model sized it [action steps].
-        seconds: from goal acceptance to the end [s].
+        seconds: from goal acceptance to the end [s]; in lockstep, of the motion.
         inference_s: time spent in the engine [s].
         completed: the action ended as SUCCEEDED (the motion was carried out).
         success: the simulator found the event physically achieved.

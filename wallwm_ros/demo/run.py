@@ -66,6 +66,9 @@ def _perform(
         film = stack.enter_context(Film(folder / "demo.mp4")) if setting.request.video else None
         with console.status("starting robot, policy and control ..."):
             stage = stack.enter_context(Stage(setting, folder))
+        if film is not None:
+            # After an interruption the film is finished while the nodes are being stopped.
+            stack.push(lambda kind, *_: film.hurry() if kind is not None else None)
         cameras = [*setting.profile.camera_names, SPECTATOR]
         recorder = Recorder(cameras, setting.spec.step_s, film)
         if setting.live or film is not None:

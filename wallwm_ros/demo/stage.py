@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -77,8 +78,8 @@ class Stage:
         if nodes := getattr(self, "_nodes", None):
             nodes.stop()
         if spinner := getattr(self, "_spinner", None):
-            self._executor.shutdown(timeout_sec=1.0)
-            spinner.join(timeout=1.0)
+            self._executor.shutdown(timeout_sec=0.5)
+            spinner.join(timeout=0.5)
         rclpy.try_shutdown()
 
     def listen(self, recorder: Recorder, *, pictures: bool) -> None:
@@ -103,8 +104,14 @@ class Stage:
         return captions
 
     def execute(self, caption: str, on_progress: Callable[[EventProgress], None]) -> EventOutcome:
-        """Carry out one event and wait for its end."""
-        return self._planner.execute(caption, on_progress)
+        """Carry out one event and wait for its end.
+
+        In lockstep the seconds are those of the motion: how long it took says only how busy the machine was.
+        """
+        outcome = self._planner.execute(caption, on_progress)
+        if not self._setting.request.lockstep:
+            return outcome
+        return replace(outcome, seconds=outcome.steps * self._setting.spec.step_s)
 
     def judge(self, caption: str = "") -> tuple[bool, str]:
         """Whether the event (empty: the whole task) is physically achieved, and why."""

@@ -16,7 +16,7 @@ from wallwm_model.errors import WallWMError
 from wallwm_ros.demo.frames import HEIGHT, WIDTH, Subtitle, compose
 
 FRAME_NS = 50_000_000
-QUEUE_FRAMES = 40
+QUEUE_FRAMES = 120  # six seconds, about 90 MB
 
 
 class VideoError(WallWMError):
@@ -26,7 +26,7 @@ class VideoError(WallWMError):
 class Film:
     """Writes frames to one MP4 file at 20 pictures per second of robot time.
 
-    `show` only enqueues: when the encoder is two seconds behind, frames are dropped and counted
+    `show` only enqueues: when the encoder is far behind, frames are dropped and counted
     (`dropped`), and the film keeps its timing, because the next one fills their place.
     """
 
@@ -36,7 +36,7 @@ class Film:
         Raises:
             VideoError: no encoder, or the file cannot be written.
         """
-        self.dropped = 0
+        self.dropped, self._hurried = 0, False
         self._queue: queue.Queue = queue.Queue(QUEUE_FRAMES)
         self._path, self._failure = path, ""
         self._encoder = _encoder(path)
@@ -48,6 +48,8 @@ class Film:
 
     def show(self, images: dict[str, np.ndarray], subtitle: Subtitle, stamp_ns: int) -> None:
         """One more frame: camera name -> (H, W, 3) uint8 RGB, taken at `stamp_ns` of robot time."""
+        if self._hurried:
+            return
         try:
             self._queue.put_nowait((images, subtitle, stamp_ns))
         except queue.Full:
@@ -65,8 +67,10 @@ class Film:
     ) -> None:
         if kind is None:
             self.close()
-        else:
-            self.cut()
+            return
+        self.hurry()
+        self._thread.join(timeout=1.0)
+        self._encoder.kill()
 
     def close(self) -> None:
         """Encode what is queued and finish the file.
@@ -79,14 +83,14 @@ class Film:
         if self._failure:
             raise VideoError(f"the film {self._path.name} could not be written: {self._failure}")
 
-    def cut(self) -> None:
-        """Finish the file at once, without what is queued."""
+    def hurry(self) -> None:
+        """Begin to finish the file, without the frames that are still queued; what comes later is ignored."""
+        self._hurried = True
         with contextlib.suppress(queue.Empty):
             while True:
                 self._queue.get_nowait()
-        self._queue.put(None)
-        self._thread.join(timeout=2.0)
-        self._encoder.kill()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
 
     def _run(self) -> None:
         # Below the rest of the process: on a busy machine the film waits, not the robot.

@@ -36,10 +36,11 @@ class SimRobotNode(Node):
         pace = LockstepPace if config.mode == "lockstep" else RealtimePace
         self._pace = pace(self, config, self._body, SimOutputs(self, config, self._body))
         SimInputs(self, self._pace)
-        # A robot does not become slow when the computer is busy. With one core it would starve the policy.
-        steady = len(os.sched_getaffinity(0)) > 1 and set_realtime(PRIORITY)
+        # A robot does not become slow when the computer is busy. In lockstep the policy must keep up instead,
+        # and with one core it would starve.
+        urgent = config.mode == "realtime" and len(os.sched_getaffinity(0)) > 1 and set_realtime(PRIORITY)
         pictures = f"pictures by {self._body.sim.renderer}"
-        self.get_logger().info(f"{config.mode}, {pictures}, {'real-time' if steady else 'normal'} priority")
+        self.get_logger().info(f"{config.mode}, {pictures}, {'real-time' if urgent else 'normal'} priority")
 
     def _changed(self, config: SimConfig) -> None:
         self._body.blank = config.blank_cameras

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wallwm_ros.setup import system
-from wallwm_ros.setup.environment import build_environment
+from wallwm_ros.setup.environment import PACKAGES, build_environment
 from wallwm_ros.setup.errors import SetupError
 from wallwm_ros.setup.exports import repair_exports
 from wallwm_ros.setup.layers import STEP_NAMES, Plan, make_plan, write_stamp
 from wallwm_ros.setup.paths import Paths
-from wallwm_ros.setup.steps import Progress, only_one, run_logged
+from wallwm_ros.setup.steps import Progress, base_python, only_one, run_logged
 from wallwm_ros.setup.underlay import Underlay
 
 # Packages that the sourced ROS 2 brings itself; its message modules are compiled against its own numpy.
@@ -66,9 +66,10 @@ class Installer:
         return lambda: self._install(name)
 
     def _make_environment(self) -> None:
-        base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-        shutil.rmtree(self._paths.venv, ignore_errors=True)
-        command = [base, "-I", "-m", "venv", self._paths.venv]
+        built = [base / name for base in (self._paths.build, self._paths.install) for name in PACKAGES]
+        for stale in (self._paths.venv, *built):  # what was built names the interpreter of its day
+            shutil.rmtree(stale, ignore_errors=True)
+        command = [base_python(), "-I", "-m", "venv", self._paths.venv]
         if self._underlay is not None:
             command.insert(4, "--system-site-packages")
         try:
@@ -112,9 +113,8 @@ class Installer:
         self._colcon("wallwm_ros", ["--symlink-install"])
 
     def _colcon(self, package: str, options: Sequence[str]) -> None:
-        # Made anew, because build files name the interpreter and the folders of their day.
+        # What is installed stays until it is replaced, for the sake of nodes that are running meanwhile.
         shutil.rmtree(self._paths.build / package, ignore_errors=True)
-        shutil.rmtree(self._paths.install / package, ignore_errors=True)
         command = [self._paths.python, "-m", "colcon", "--log-base", self._paths.build / "log", "build"]
         command += ["--base-paths", ".", "wallwm_msgs", "--packages-select", package, *options]
         self._run([*command, "--event-handlers", "console_direct+"], f"Building {package}")

@@ -69,7 +69,7 @@ def run_logged(
         out.write(("\n$ " + " ".join(words) + "\n").encode())
         out.flush()
         start = out.tell()
-        guarded = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), *words]
+        guarded = [base_python(), "-I", "-S", str(GUARD), str(os.getpid()), *words]
         process = subprocess.Popen(guarded, stdout=out, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd)
         try:
             code = process.wait()
@@ -81,12 +81,23 @@ def run_logged(
         raise SetupError(f"{what} failed: {_last_words(log, start)} (the whole output is in {log})")
 
 
+def base_python() -> str:
+    """The interpreter outside any environment: the one running may lie in the one that is made anew."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
 def _last_words(log: Path, start: int) -> str:
     with log.open("rb") as file:
         file.seek(start)
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(("error", "fatal", "e:", "cmake error"))]
-    return (errors or lines or ["no output"])[-1].rstrip(".")
+    marks = ("error", "fatal", "e:", "cmake error")
+    errors = [i for i, line in enumerate(lines) if line.lower().startswith(marks)]
+    if not errors:
+        return (lines or ["no output"])[-1].rstrip(".")
+    # CMake says where in one line and what in the next.
+    last = errors[-1]
+    words = lines[last : last + 2] if lines[last].startswith("CMake") else [lines[last]]
+    return " ".join(words).rstrip(".:")
 
 
 @contextlib.contextmanager
