@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
+    # A shell starts background commands with Ctrl-C ignored; what stops the arms must always be heard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = sys.argv[1:] if arguments is None else arguments
     names = [name for name in ORDER if (FOLDER / f"{name}.py").exists()]
     wanted = arguments[0] if arguments else "--help"
