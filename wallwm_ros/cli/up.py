@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +65,7 @@ def _checked(robot: str, mode: str, params: Path | None) -> Path:
     return file
 
 
-def _bring_up(group: NodeGroup, listed: tuple[NodeSpec, ...]) -> Iterator[str]:
+def _bring_up(group: NodeGroup, listed: tuple[NodeSpec, ...]) -> Generator[str, None, None]:
     """Configure and activate the lifecycle nodes, one step per item; yields what to tell the user."""
     import rclpy
     from lifecycle_msgs.msg import Transition
@@ -79,24 +79,27 @@ def _bring_up(group: NodeGroup, listed: tuple[NodeSpec, ...]) -> Iterator[str]:
             executor.spin()
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("wallwm_up", namespace=f"_{os.getpid()}")
+    planner = Planner(node, group.check)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=spin, name="up", daemon=True)
+    spinner.start()
     try:
-        node = rclpy.create_node("wallwm_up", namespace=f"_{os.getpid()}")
-        planner = Planner(node, group.check)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        threading.Thread(target=spin, name="up", daemon=True).start()
         for spec in listed:
             if spec.lifecycle:
                 planner.transition(spec.name, Transition.TRANSITION_CONFIGURE)
                 planner.transition(spec.name, Transition.TRANSITION_ACTIVATE)
                 yield f"{spec.name}: active"
-        executor.shutdown(timeout_sec=1.0)
     finally:
+        # An interpreter that ends while the thread is still inside ROS aborts.
+        executor.shutdown(timeout_sec=1.0)
+        spinner.join(timeout=1.0)
         rclpy.try_shutdown()
     yield f"ready in ROS domain {os.environ.get('ROS_DOMAIN_ID', '0')}; Ctrl-C stops every node"
 
 
-def _wait(group: NodeGroup, follower: Follower, steps: Iterator[str] | None) -> None:
+def _wait(group: NodeGroup, follower: Follower, steps: Generator[str, None, None] | None) -> None:
     """Bring up, then watch until interrupted.
 
     Raises:
@@ -111,6 +114,8 @@ def _wait(group: NodeGroup, follower: Follower, steps: Iterator[str] | None) -> 
             follower.show()
             time.sleep(POLL_S)
     finally:
+        if steps is not None:
+            steps.close()
         follower.show()
 
 
