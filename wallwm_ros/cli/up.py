@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ import typer
 
 from wallwm_model.errors import ConfigError
 from wallwm_ros.bringup import ARGUMENTS, MODES, PARAMETER_FILE, NodeSpec, nodes
-from wallwm_ros.cli.processes import NodeGroup, NodeProcess
+from wallwm_ros.cli.processes import NodeGroup, NodeProcess, interruptible
 
 DEFAULT = {argument.name: argument.default for argument in ARGUMENTS}
 HELP = {argument.name: argument.description for argument in ARGUMENTS}
@@ -37,7 +36,7 @@ def command(
     listed = nodes(robot, model, mode, sim=sim)
     folder = out or Path("runs") / datetime.datetime.now().strftime("up-%Y-%m-%d_%H-%M-%S")
     try:
-        with _stoppable(), NodeGroup(folder) as group:
+        with interruptible(), NodeGroup(folder) as group:
             group.start({node.name: node.parameters for node in listed}, [file])
             follower = Follower(group.nodes)
             typer.echo(f"{', '.join(node.name for node in listed)}: started, logs in {folder}/logs")
@@ -135,18 +134,3 @@ class Follower:
             self._positions[log] = position + len(whole)
             for line in whole.decode(errors="replace").splitlines():
                 typer.echo(f"{log.stem}: {line}")
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end this command as Ctrl-C does."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +13,7 @@ from rich.markup import escape
 from wallwm_model.bundle import MANIFEST, sha256
 from wallwm_model.errors import WallWMError
 from wallwm_ros.bridge.sim_body import SPECTATOR
+from wallwm_ros.cli.processes import interruptible
 from wallwm_ros.demo import domain, results, screen
 from wallwm_ros.demo.episode import Watcher, Watchers, run_episode
 from wallwm_ros.demo.plot import Trace, draw
@@ -40,7 +39,7 @@ def run(setting: Setting, console: Console) -> int:
     traces: list[Trace] = []
     started, ending = time.monotonic(), None
     try:
-        with _interruptible():
+        with interruptible():
             _perform(setting, folder, console, done, traces)
     except KeyboardInterrupt as interruption:
         ending = interruption
@@ -91,21 +90,6 @@ def _perform(
                 break
     if film is not None and film.dropped:
         console.print(f"[dim]the film left out {film.dropped} pictures: this machine was busy[/]")
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demonstration as Ctrl-C does, so that no node is left behind."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _folder(out: Path | None) -> Path:
