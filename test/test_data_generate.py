@@ -48,6 +48,23 @@ def test_columns_fit_together(data):
     np.testing.assert_array_equal(data.key_frames(np.array([n - 1]))[0], data.frames(n - 1)[0])
 
 
+def test_moments_carry_state_and_truth(data):
+    columns, moments = data.columns, data.moments
+    assert len(moments["state"]) == columns["n_frames"].sum()
+    hands = kinematics.forward(moments["state"].astype(float))[0]
+    np.testing.assert_allclose(moments["ground_xyz"][:, 7:], hands, atol=1e-4)
+    some = columns["first"][:2, None] + np.arange(2)
+    np.testing.assert_array_equal(data.pictures(some)[1, 1], data.frames(1)[1])
+
+
+def test_an_event_that_follows_begins_where_the_last_one_ended(data):
+    columns, state = data.columns, data.moments["state"]
+    follows = np.flatnonzero(columns["follows"])
+    assert 0 < len(follows) < len(data) and not columns["disturbed"][follows].any()
+    before = columns["first"][follows] - 1  # the moment before: the sample's that came before
+    np.testing.assert_allclose(state[before], state[columns["first"][follows]], atol=1e-6)
+
+
 def test_grounding_is_the_truth(data):
     columns = data.columns
     hands = kinematics.forward(columns["state"].astype(float))[0]

@@ -24,6 +24,7 @@ DISTURBED = 0.5  # share of events whose start is disturbed
 OFF_CENTRE = 0.25  # share of grips that are closed off centre instead of by the expert; they are no samples
 SPEEDS = (0.85, 1.2)  # factor on the expert's normal speed
 SETTLE_S = 0.15  # rest after each event [s]
+MOMENTS = ("frames", "state", "ground_xyz", "ground_mask", "ground_yaw")  # kept for every picture time
 SLOTS = (
     *(f"cube_{colour}" for colour in CUBE_COLOURS),
     *(f"pad_{colour}" for colour in PAD_COLOURS),
@@ -36,7 +37,8 @@ class Episode:
     """The samples of one episode, and how it went.
 
     Attributes:
-        samples: one dict of arrays per event that succeeded.
+        samples: one dict of arrays per event that succeeded; `MOMENTS` have one row per picture time, and
+            `follows` says that the event began where the sample before it ended.
         tried: (event, disturbed, success) of every event tried.
         success: the whole task was done.
     """
@@ -71,6 +73,7 @@ def run_episode(sim: Simulation, task: str, seed: int, disturbed: float = DISTUR
     rng = np.random.default_rng([seed, TASKS.index(task), 1])
     sim.reset(scene)
     episode = Episode()
+    untouched = False  # nothing has moved the robot since the last sample ended
     for caption in scene.captions():
         expert = Expert(sim, speed=rng.uniform(*SPEEDS))
         pushed = bool(rng.random() < disturbed)
@@ -78,12 +81,13 @@ def run_episode(sim: Simulation, task: str, seed: int, disturbed: float = DISTUR
         try:
             if name in ("grasp", "take") and disturbed > 0 and rng.random() < OFF_CENTRE:
                 close_off_centre(sim, caption, rng)
+                untouched = False
                 if not sim.judge(caption)[0]:
                     return episode
                 continue
             if pushed:
                 disturb(sim, expert, caption, rng)
-            sample = _record(sim, expert, caption)
+            sample = _record(sim, expert, caption) | {"follows": untouched and not pushed}
         except SimulationError:  # pushed out of reach, or a cube was lost
             sample = None
         done = sample is not None and bool(sim.judge(caption)[0])
@@ -91,29 +95,35 @@ def run_episode(sim: Simulation, task: str, seed: int, disturbed: float = DISTUR
         if not done:
             return episode
         episode.samples.append(sample | {"task": task, "seed": seed, "disturbed": pushed})
+        untouched = True
     episode.success = bool(sim.judge("")[0])
     return episode
 
 
-def _record(sim: Simulation, expert: Expert, caption: str) -> dict:
-    """Execute one event and keep what a learner needs."""
-    frames = [look(sim)]
-    state = sim.state().astype(np.float32)
+def _moment(sim: Simulation) -> dict:
+    """What is seen, felt and true right now."""
     xyz, mask, yaw = ground(sim)
+    return {
+        "frames": look(sim), "state": sim.state().astype(np.float32),
+        "ground_xyz": xyz, "ground_mask": mask, "ground_yaw": yaw,
+    }  # fmt: skip
+
+
+def _record(sim: Simulation, expert: Expert, caption: str) -> dict:
+    """Execute one event and keep what a learner needs: its moments, and once for all its actions."""
+    moments = [_moment(sim)]
     actions = expert.plan(caption)
     length = len(actions)
 
     def watch(done: int) -> None:
         if done % FRAME_STEPS == 0 and done < length:
-            frames.append(look(sim))
+            moments.append(_moment(sim))
 
     sim.follow(actions, watch)
     sim.advance(SETTLE_S)
-    frames.append(look(sim))
+    moments.append(_moment(sim))
     padded = np.concatenate([actions, np.repeat(actions[-1:], HORIZON - length, axis=0)]).astype(np.float32)
-    return {
-        "frames": np.stack(frames), "state": state, "actions": padded, "length": length,
-        "caption": caption, "event": parse(caption).name,
-        "ground_xyz": xyz, "ground_mask": mask, "ground_yaw": yaw,
+    return {key: np.stack([moment[key] for moment in moments]) for key in MOMENTS} | {
+        "actions": padded, "length": length, "caption": caption, "event": parse(caption).name,
         "end_gripper": kinematics.forward(actions[-1])[0].astype(np.float32),
     }  # fmt: skip

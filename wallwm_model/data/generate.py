@@ -1,7 +1,7 @@
 """Many expert episodes -> a data folder, by several processes, resumable, the same for the same seed.
 
 Layout: `meta.json` and `shard_0000/`, `shard_0001/` ... each with `frames.npy` (uint8 (F, 3, 64, 64, 3), can
-be memory-mapped) and `samples.npz`. A shard is written under another name first: a stop leaves no half shard.
+be memory-mapped), `moments.npz` (state and truth at each of the F pictures) and `samples.npz`. A shard is written under another name first: a stop leaves no half shard.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from wallwm_model.data.episode import DISTURBED, FRAME_SIZE, FRAME_STEPS, HORIZON, SLOTS, Episode, run_episode
+from wallwm_model.data.episode import (
+    DISTURBED,
+    FRAME_SIZE,
+    FRAME_STEPS,
+    HORIZON,
+    MOMENTS,
+    SLOTS,
+    Episode,
+    run_episode,
+)
 from wallwm_model.errors import ConfigError, SimulationError
 from wallwm_model.sim.robot import CAMERAS, JOINTS
 from wallwm_model.sim.scene import TASKS, TRAINING_SEEDS
 from wallwm_model.sim.simulation import STEP_S, Simulation
 
-FORMAT = 1
+FORMAT = 2
 SHARD_EPISODES = 25
 HANDOVER_SHARE = 11 / 26  # of the episodes when both tasks are wanted: about as many events of each
 
@@ -122,9 +131,10 @@ def make_shard(job: Job) -> dict:
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(job.folder, ignore_errors=True)
     partial.mkdir(parents=True)
-    frames = [sample.pop("frames") for sample in samples]
-    counts = np.array([len(part) for part in frames], np.int16)
-    np.save(partial / "frames.npy", np.concatenate(frames))
+    counts = np.array([len(sample["frames"]) for sample in samples], np.int16)
+    moments = {name: np.concatenate([sample.pop(name) for sample in samples]) for name in MOMENTS}
+    np.save(partial / "frames.npy", moments.pop("frames"))
+    np.savez(partial / "moments.npz", **moments)
     columns = {name: np.array([sample[name] for sample in samples]) for name in samples[0]}
     columns["length"] = columns["length"].astype(np.int16)
     columns["first"] = np.concatenate([[0], np.cumsum(counts.astype(np.int64))[:-1]])

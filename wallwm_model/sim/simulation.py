@@ -121,6 +121,8 @@ class Simulation:
     def advance(self, seconds: float) -> None:
         """Physics for `seconds`, rounded to whole time steps of 5 ms."""
         self._mujoco.mj_step(self.model, self.data, nstep=max(1, round(seconds / TIMESTEP)))
+        self._mujoco.mj_kinematics(self.model, self.data)  # a step leaves bodies where they were before it
+        self._mujoco.mj_camlight(self.model, self.data)
 
     def follow(self, actions: np.ndarray, on_step: Callable[[int], None] | None = None) -> None:
         """Execute a chunk of targets (T, 14), one each 50 ms, interpolated at 100 Hz as the controller does.
