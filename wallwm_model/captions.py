@@ -27,6 +27,12 @@ TEMPLATES = {
 }
 EVENTS = tuple(TEMPLATES)
 
+# One sentence per whole task, as an operator would say it; `arm` is the one that picks.
+INSTRUCTIONS = {
+    "pick_place": "put the {cube} cube on the {pad} pad with the {arm} arm",
+    "handover": "hand the {cube} cube to the {other} arm and put it on the {pad} pad",
+}
+
 
 def caption(event: str, *, arm: str, cube: str = "", pad: str = "") -> str:
     """The sentence of one event, e.g. `caption("reach", arm="left", cube="red")`."""
@@ -36,8 +42,16 @@ def caption(event: str, *, arm: str, cube: str = "", pad: str = "") -> str:
     return TEMPLATES[event].format(arm=arm, other=other, cube=cube, pad=pad)
 
 
+def instruction(task: str, *, arm: str, cube: str, pad: str) -> str:
+    """The sentence of a whole task, e.g. `instruction("pick_place", arm="left", cube="red", pad="white")`."""
+    if task not in INSTRUCTIONS:
+        raise CaptionError(f"task must be one of {', '.join(INSTRUCTIONS)}; found {task!r}")
+    other = "right" if arm == "left" else "left"
+    return INSTRUCTIONS[task].format(arm=arm, other=other, cube=cube, pad=pad)
+
+
 def mirror(text: str) -> str:
-    """The caption of the left-right mirrored event."""
+    """The caption or instruction of the left-right mirrored event or task."""
     swap = {"left": "right", "right": "left"}
     return " ".join(swap.get(word, word) for word in text.split())
 
@@ -51,8 +65,8 @@ def event_of(text: str) -> str:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word of the grammar, in a fixed order; id 0 is padding."""
-    words = {w for t in TEMPLATES.values() for w in t.split() if not w.startswith("{")}
+    """Every word of captions and instructions, in a fixed order; id 0 is padding."""
+    words = {w for t in (*TEMPLATES.values(), *INSTRUCTIONS.values()) for w in t.split() if not w.startswith("{")}
     words |= {*ARMS, *CUBE_COLOURS, *PAD_COLOURS}
     return ("<pad>", *sorted(words))
 

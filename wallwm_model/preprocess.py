@@ -19,11 +19,15 @@ class Observation:
         images: camera name -> (H, W, 3) uint8 RGB, any size with the camera's aspect ratio.
         state: (D,) measured joint positions [rad or m], in the order of `ModelSpec.joints`.
         stamp_ns: time of the oldest part [ns].
+        sight_mask: (V*P, V*P) bool, which patches may attend to each other (`wallwm_model.geometry`); None: all.
+        history: earlier pictures, oldest first, each like `images`; as many as `spec.history_pictures`.
     """
 
     images: dict[str, np.ndarray]
     state: np.ndarray
     stamp_ns: int
+    sight_mask: np.ndarray | None = None
+    history: tuple[dict[str, np.ndarray], ...] = ()
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -11,6 +11,7 @@ so that at initialisation V views are bit for bit V copies of the single-view mo
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import (
     WanAttention,
@@ -74,7 +75,7 @@ class MultiViewBlock(WanTransformerBlock):
         )
         normed = (self.cross_view_norm(hidden.float()) * (1 + scale) + shift).type_as(hidden)
         mixed = layout.split(
-            [self.cross_view(group, None, None, rope) for group, rope in layout.join(normed)]
+            [self.cross_view(group, None, bias, rope) for group, rope, bias in layout.join(normed)]
         )
         return (hidden.float() + self.cross_view_out(mixed) * gate).type_as(hidden)
 
@@ -83,21 +84,25 @@ class ViewLayout:
     """How a batch of single-view sequences regroups into one sequence per latent frame, and back.
 
     A sequence holds `extras` tokens and the keyframe's patches, which form one group, then the patches of
-    every later latent frame, which form one group each.
+    every later latent frame, which form one group each. `biases` are added to the attention logits of the
+    first group (B, 1, V*first, V*first) and of the later ones (B*F, 1, V*patches, V*patches); None adds none.
     """
 
-    def __init__(self, views: int, first: int, patches: int, ropes: tuple[Rotary, Rotary]):
-        self.views, self.first, self.patches, self.ropes = views, first, patches, ropes
+    def __init__(
+        self, views: int, first: int, patches: int, ropes: tuple[Rotary, Rotary],
+        biases: tuple[Tensor | None, Tensor | None] = (None, None),
+    ):  # fmt: skip
+        self.views, self.first, self.patches, self.ropes, self.biases = views, first, patches, ropes, biases
 
-    def join(self, tokens: Tensor) -> list[tuple[Tensor, Rotary]]:
+    def join(self, tokens: Tensor) -> list[tuple[Tensor, Rotary, Tensor | None]]:
         """(B*V, S, D) -> groups [(B, V*first, D)] and, with later frames, (B*F, V*patches, D)."""
         head = rearrange(tokens[:, : self.first], "(b v) s d -> b (v s) d", v=self.views)
-        groups = [(head, self.ropes[0])]
+        groups = [(head, self.ropes[0], self.biases[0])]
         if tokens.shape[1] > self.first:
             rest = rearrange(
                 tokens[:, self.first :], "(b v) (f p) d -> (b f) (v p) d", v=self.views, p=self.patches
             )
-            groups.append((rest, self.ropes[1]))
+            groups.append((rest, self.ropes[1], self.biases[1]))
         return groups
 
     def split(self, groups: list[Tensor]) -> Tensor:
@@ -109,6 +114,17 @@ class ViewLayout:
                 rearrange(groups[1], "(b f) (v p) d -> (b v) (f p) d", b=batch, v=self.views, p=self.patches)
             )
         return torch.cat(parts, dim=1)
+
+
+def sight_biases(masks: Tensor, views: int, extras: int) -> tuple[Tensor, Tensor]:
+    """Masks (B, F, V*P, V*P) -> additive biases of a `ViewLayout`.
+
+    Finite instead of -inf, so that exported graphs agree on every backend.
+    """
+    bias = (masks.float() - 1) * 1e4
+    grid = rearrange(bias[:, 0], "b (v p) (w q) -> b v p w q", v=views, w=views)
+    first = rearrange(F.pad(grid, (extras, 0, 0, 0, extras, 0)), "b v p w q -> b 1 (v p) (w q)")
+    return first, rearrange(bias[:, 1:], "b f p q -> (b f) 1 p q")
 
 
 class MultiViewWan(WanTransformer3DModel):
@@ -137,13 +153,21 @@ class MultiViewWan(WanTransformer3DModel):
         ones = torch.ones(1, extras, 1, cos.shape[-1], dtype=cos.dtype, device=cos.device)
         return torch.cat([ones, cos], dim=1).float(), torch.cat([ones * 0, sin], dim=1).float()
 
-    def layout(self, height: int, width: int, extras: int, frames: int) -> ViewLayout:
-        """Regrouping and cross-view rotations for sequences of `extras` + frames x patches tokens."""
+    def layout(
+        self, height: int, width: int, extras: int, frames: int, masks: Tensor | None = None
+    ) -> ViewLayout:
+        """Regrouping and cross-view rotations for sequences of `extras` + frames x patches tokens.
+
+        Args:
+            masks: (B, frames, V*P, V*P), 1 where two patches may attend to each other, else 0 (sight cones or
+                frustums, `wallwm_model.geometry`); the extra tokens attend to everything.
+        """
         first = self._view_rotary(height, width, extras)
         later = self._view_rotary(height, width, 0) if frames > 1 else first
         p_h, p_w = self.config.patch_size[1:]
         patches = (height // p_h) * (width // p_w)
-        return ViewLayout(self.views, extras + patches, patches, (first, later))
+        biases = (None, None) if masks is None else sight_biases(masks, self.views, extras)
+        return ViewLayout(self.views, extras + patches, patches, (first, later), biases)
 
     def _view_rotary(self, height: int, width: int, extras: int) -> Rotary:
         cos, sin = self.rotary(1, height, width, extras)

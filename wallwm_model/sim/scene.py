@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wallwm_model.captions import ARMS, CUBE_COLOURS, PAD_COLOURS, caption
+from wallwm_model.captions import ARMS, CUBE_COLOURS, PAD_COLOURS, caption, instruction
 from wallwm_model.errors import SimulationError
 from wallwm_model.sim.robot import GRIPPER_OPEN, HOME
 
@@ -60,6 +60,10 @@ class Scene:
     def other(self) -> str:
         """The arm that is not `arm`."""
         return "right" if self.arm == "left" else "left"
+
+    def instruction(self) -> str:
+        """The task in one sentence."""
+        return instruction(self.task, arm=self.arm, cube=self.cube, pad=self.pad)
 
     def captions(self) -> list[str]:
         """The task's events, in order."""
