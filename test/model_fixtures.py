@@ -11,7 +11,7 @@ def small_spec(joints: int = 14) -> ModelSpec:
     return ModelSpec(
         name="nano",
         robot="sim",
-        cameras=tuple(CameraSpec(name, 64, 64, "world", 1.0) for name in cameras),
+        cameras=tuple(CameraSpec(name, 64, 64, "world", fx=1.0, fy=1.0) for name in cameras),
         joints=tuple(f"joint_{i}" for i in range(joints)),
         rate_hz=20.0,
         horizon=64,
@@ -21,7 +21,7 @@ def small_spec(joints: int = 14) -> ModelSpec:
     )
 
 
-def small_model(seed: int = 0, *, perturbed: bool = True):
+def small_model(seed: int = 0, *, perturbed: bool = True, prediction: str = "x"):
     """An untrained `WallWM`; `perturbed` moves it off its zero initialisations, so that every path counts."""
     import torch
 
@@ -29,7 +29,7 @@ def small_model(seed: int = 0, *, perturbed: bool = True):
     from wallwm_model.network.model import WallWM
 
     torch.manual_seed(seed)
-    config = NetworkConfig(layers=2, width=48, heads=2, ffn=96, keypoints=8, text_width=32)
+    config = NetworkConfig(layers=2, width=48, heads=2, ffn=96, keypoints=8, text_width=32, prediction=prediction)
     model = WallWM(config, small_spec())
     if perturbed:
         for parameter in model.parameters():

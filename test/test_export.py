@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,46 +12,99 @@ pytest.importorskip("onnxscript")
 
 from model_fixtures import small_model, small_spec  # noqa: E402
 
+from safetensors.torch import load_file  # noqa: E402
+
 from wallwm_model.bundle import write_manifest  # noqa: E402
 from wallwm_model.deploy.export import export_graphs  # noqa: E402
-from wallwm_model.engines import ENGINES, load_engine  # noqa: E402
+from wallwm_model.engines import ENGINES, Look, load_engine  # noqa: E402
+from wallwm_model.errors import EngineError  # noqa: E402
 from wallwm_model.flow import euler  # noqa: E402
 from wallwm_model.network.model import Act, Observe  # noqa: E402
 
 pytestmark = pytest.mark.train
 
 
+UNIFIED = {
+    "modes": ("event", "unified"), "sources": ("instruction", "atomic"), "takes_mask": True, "takes_prefix": True,
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
-    model, spec = small_model(), small_spec()
+    model, spec = small_model(), dataclasses.replace(small_spec(), **UNIFIED)
     export_graphs(model.requires_grad_(False), spec, folder)
     (folder / "spec.json").write_text(spec.to_json())
     write_manifest(folder)
     return folder, model, spec
 
 
-@pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("steps", [4, 37, 64])
-def test_engine_equals_torch(bundle, name, steps):
-    folder, model, spec = bundle
-    engine = load_engine(folder, name, threads=1)
-    rng = np.random.default_rng(steps)
+def looks(spec):
+    """One look per window: with and without a mask, with and without a past."""
+    rng = np.random.default_rng(3)
     images = rng.integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
     state = rng.standard_normal(14).astype(np.float32)
     tokens = spec.tokenise("reach the red cube with the left arm")
-    context = engine.observe(images, state, tokens, 0)
-    video, remaining, positions = Observe(model, spec.horizon)(
-        torch.from_numpy(images)[None], torch.from_numpy(tokens)[None]
-    )
-    assert np.abs(context.tensors["video"] - video.numpy()).max() < 1e-4
-    assert abs(context.remaining_steps - float(remaining)) < 1e-3
-    assert np.abs(context.tensors["positions"] - positions[0].numpy()).max() < 1e-4
-    act = Act(model)
+    mask = rng.random((48, 48)) < 0.5
+    past = rng.integers(0, 255, (3, 4, 64, 64, 3), dtype=np.uint8)
+    return Look(images, state, tokens), Look(images, state, tokens, mask | mask.T, past, chunk=3)
+
+
+def torch_observe(model, spec, look):
+    """The same look through torch."""
+    mask = torch.ones(48, 48) if look.mask is None else torch.from_numpy(look.mask).float()
+    past = None if look.history is None else torch.from_numpy(look.history)[None]
+    text = model.video.captions(torch.from_numpy(look.tokens)[None])
+    graph = Observe(model, spec.horizon, past=past is not None)
+    return graph(torch.from_numpy(look.images)[None], text, mask[None], torch.tensor([look.chunk]), past)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_engine_equals_torch(bundle, name):
+    folder, model, spec = bundle
+    engine = load_engine(folder, name, threads=1)
+    prefix = np.random.default_rng(5).standard_normal((6, 14)).astype(np.float32)
+    for window, look in enumerate(looks(spec)):
+        context = engine.observe(look)
+        video, remaining, positions = torch_observe(model, spec, look)
+        assert np.abs(context.tensors["video"] - video.numpy()).max() < 1e-4
+        assert abs(context.remaining_steps - float(remaining)) < 1e-3
+        assert np.abs(context.tensors["positions"] - positions[0].numpy()).max() < 1e-4
+        for steps, committed in ((4, None), (37, prefix), (64, None)):
+            expected = torch_act(model, video, look.state, steps, window, committed)
+            found = engine.act(context, steps, 5, 7, committed)
+            assert np.abs(found - expected).max() < 1e-4
+            if committed is not None:
+                assert np.array_equal(found[:6], committed)
+
+
+def torch_act(model, video, state, steps, window, committed):
+    known = 0 if committed is None else len(committed)
 
     def clean(x, t):
-        return act(torch.from_numpy(x), torch.tensor([t]), video, torch.from_numpy(state)[None]).numpy()
+        level = torch.full((1, steps), t)
+        level[:, :known] = 0
+        args = torch.from_numpy(state)[None], torch.tensor([window])
+        return Act(model)(torch.from_numpy(x), level, video, *args).numpy()
 
     noise = np.random.default_rng(7).standard_normal((1, steps, 14), dtype=np.float32)
-    expected = euler(clean, noise, 5)[0]
-    assert np.abs(engine.act(context, steps, 5, 7) - expected).max() < 1e-4
+    return euler(clean, noise, 5, committed)[0]
+
+
+def test_weights_are_stored_once_and_load_back(bundle):
+    folder, model, spec = bundle
+    stored = load_file(folder / "model.safetensors")
+    folded = sum(v.numel() for k, v in stored.items() if k.startswith("graph."))
+    assert folded < 0.15 * sum(v.numel() for v in stored.values())
+    for name, value in model.state_dict().items():
+        assert torch.equal(stored[name], value.half()), name
+
+
+def test_a_prefix_must_leave_something_to_decide(bundle):
+    folder, _, spec = bundle
+    engine = load_engine(folder, "onnx", threads=1)
+    context = engine.observe(looks(spec)[0])
+    with pytest.raises(EngineError, match="fewer than 4, 14"):
+        engine.act(context, 4, 1, 0, np.zeros((4, 14), np.float32))
+    with pytest.raises(EngineError, match="sight mask must have shape"):
+        engine.observe(dataclasses.replace(looks(spec)[0], mask=np.ones((3, 3), bool)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from model_fixtures import small_spec
 from test_spec import observation
 
-from wallwm_model.bundle import MANIFEST, verify, write_manifest
+from wallwm_model.bundle import MANIFEST, REQUIRED, verify, write_manifest
 from wallwm_model.engines import load_engine
 from wallwm_model.engines.graphs import GraphEngine
-from wallwm_model.errors import BundleError, EngineError, ObservationError
-from wallwm_model.policy import EventPolicy
+from wallwm_model.errors import BundleError, EngineError, ObservationError, SpecError
+from wallwm_model.policy import Policy
 
 CAPTION = "reach the red cube with the left arm"
 
@@ -26,47 +27,102 @@ def engine(remaining: float = 23.4, value: float = 1.0) -> GraphEngine:
             "positions": np.zeros((1, 9, 3), np.float32),
         }
 
-    return GraphEngine("known", small_spec(), observe, lambda x: {"clean": np.full_like(x["noisy"], value)})
+    graphs = {
+        "text": lambda x: {"text": np.zeros((1, 16, 96), np.float32)},
+        "observe": observe,
+        "act": lambda x: {"clean": np.full_like(x["noisy"], value)},
+    }
+    return GraphEngine("known", small_spec(), graphs)
 
 
 def test_chunk_has_the_length_that_the_model_estimates():
     for remaining, steps in ((23.4, 23), (1.0, 4), (500.0, 64)):
-        chunk = EventPolicy(engine(remaining)).event(observation(), CAPTION)
+        chunk = Policy(engine(remaining)).event(observation(), CAPTION)
         assert chunk.actions.shape == (steps, 14)
         assert np.allclose(chunk.actions, 0.6, atol=1e-5)
         assert chunk.remaining_s == pytest.approx(remaining * 0.05)
 
 
 def test_given_duration_wins_over_the_estimate():
-    assert len(EventPolicy(engine()).event(observation(), CAPTION, 1.5).actions) == 30
+    assert len(Policy(engine()).event(observation(), CAPTION, 1.5).actions) == 30
     with pytest.raises(ObservationError, match="0.05 to 3.2 s; found 9 s"):
-        EventPolicy(engine()).event(observation(), CAPTION, 9.0)
+        Policy(engine()).event(observation(), CAPTION, 9.0)
 
 
 def test_same_seed_same_chunk():
     spec = small_spec()
-    noisy = GraphEngine("noisy", spec, engine()._observe, lambda x: {"clean": 0.5 * x["noisy"]})
-    first, again, other = (EventPolicy(noisy).event(observation(), CAPTION, seed=s).actions for s in (1, 1, 2))
+    graphs = engine()._graphs | {"act": lambda x: {"clean": 0.5 * x["noisy"]}}
+    noisy = GraphEngine("noisy", spec, graphs)
+    first, again, other = (Policy(noisy).event(observation(), CAPTION, seed=s).actions for s in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("broken", [engine(remaining=np.nan), engine(value=np.inf)])
 def test_values_that_are_not_finite_never_leave_the_engine(broken):
     with pytest.raises(EngineError, match="finite"):
-        EventPolicy(broken).event(observation(), CAPTION)
+        Policy(broken).event(observation(), CAPTION)
+
+
+def test_a_mode_that_the_model_lacks_is_refused():
+    with pytest.raises(SpecError, match="unified mode and that source; nano has: event mode only"):
+        Policy(engine()).unified(observation(), CAPTION)
+
+
+def test_committed_steps_need_a_model_that_was_trained_for_them():
+    with pytest.raises(EngineError, match="not trained to go on from committed steps"):
+        Policy(engine()).event(observation(), CAPTION, committed=np.zeros((3, 14)))
+
+
+def unified_engine():
+    """Reads pictures of the past; remembers what it was given."""
+    known = engine()
+    spec = dataclasses.replace(
+        known.spec, modes=("event", "unified"), sources=("instruction", "staircase"), takes_prefix=True
+    )
+    given = []
+
+    def observe(inputs):
+        given.append(inputs)
+        return known._graphs["observe"](inputs)
+
+    reason = {"reason": lambda x: {"text": np.ones((1, 8, 96), np.float32)}}
+    return GraphEngine("unified", spec, known._graphs | reason | {"observe_past": observe}), given
+
+
+def test_unified_chunks_have_a_fixed_length_and_begin_with_what_is_committed():
+    both, given = unified_engine()
+    seen = observation(history=(observation().images,) * 4)
+    committed = np.full((3, 14), 0.25)
+    chunk = Policy(both).unified(seen, CAPTION, "staircase", chunk=2, committed=committed)
+    assert chunk.actions.shape == (32, 14)
+    np.testing.assert_allclose(chunk.actions[:3], committed, atol=1e-6)
+    assert given[0]["history"].shape == (1, 3, 4, 64, 64, 3) and given[0]["chunk"][0] == 2
+    assert given[0]["text"].shape == (1, 8, 96)
+    with pytest.raises(ObservationError, match="reads 4 earlier pictures; found 0"):
+        Policy(both).unified(observation(), CAPTION)
+    with pytest.raises(SpecError, match="source 'atomic'"):
+        Policy(both).unified(seen, CAPTION, "atomic")
+
+
+def test_modes_leave_nothing_behind():
+    both, _ = unified_engine()
+    seen = observation(history=(observation().images,) * 4)
+    before = Policy(both).event(seen, CAPTION).actions
+    Policy(both).unified(seen, CAPTION)
+    assert np.array_equal(Policy(both).event(seen, CAPTION).actions, before)
 
 
 def test_closed_engine_says_so():
     closed = engine()
     closed.close()
     with pytest.raises(EngineError, match="closed"):
-        EventPolicy(closed).event(observation(), CAPTION)
+        Policy(closed).event(observation(), CAPTION)
 
 
 @pytest.fixture
 def bundle(tmp_path):
     (tmp_path / "spec.json").write_text(small_spec().to_json())
-    for name in ("observe.onnx", "act.onnx"):
+    for name in REQUIRED[1:]:
         (tmp_path / name).write_bytes(b"graph")
     write_manifest(tmp_path)
     return tmp_path
@@ -93,8 +149,8 @@ def test_incomplete_bundle_is_refused(bundle, missing):
     "text, words",
     [
         ("{", "manifest in JSON"),
-        ('{"version": 7, "files": {}}', "version must be 1; found 7"),
-        ('{"version": 1, "files": {}}', "spec.json is missing"),
+        ('{"version": 7, "files": {}}', "version must be 2; found 7"),
+        ('{"version": 2, "files": {}}', "spec.json is missing"),
     ],
 )
 def test_unsound_manifest_is_refused(bundle, text, words):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wallwm_model.captions import vocabulary
-from wallwm_model.engines import Context
+from wallwm_model.engines import Context, Look
 from wallwm_model.errors import BundleError
 from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
 from wallwm_ros.core.calibration import load_calibrations
@@ -27,7 +27,7 @@ def tiny_spec() -> ModelSpec:
     """A model of the simulated robot that knows the whole grammar, and the words for misbehaving."""
     robot = load_robot("sim")
     calibrations = load_calibrations(robot)
-    cameras = tuple(CameraSpec(c.name, 64, 64, c.link, c.fovy) for c in calibrations.values())
+    cameras = tuple(CameraSpec.of(c, 64, 64) for c in calibrations.values())
     middle = tuple((joint.low + joint.high) / 2 for joint in robot.joints)
     return ModelSpec(
         name="tiny",
@@ -39,6 +39,7 @@ def tiny_spec() -> ModelSpec:
         steps_per_latent=16,
         normalisation=Normalisation(middle, (0.5,) * len(middle)),
         vocabulary=(*vocabulary(), *MISDEEDS),
+        takes_mask=True,
     )
 
 
@@ -49,14 +50,18 @@ class TinyEngine:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
+        self.looks: list[Look] = []
 
-    def observe(self, images: np.ndarray, state: np.ndarray, tokens: np.ndarray, seed: int) -> Context:
+    def observe(self, look: Look) -> Context:
         """Nothing is seen; the caption's words are passed on."""
-        assert images.shape == (3, 64, 64, 3) and images.dtype == np.uint8
-        words = {self.spec.vocabulary[i] for i in tokens if i}
-        return Context({"words": np.array(sorted(words))}, state, float(STEPS))
+        assert look.images.shape == (3, 64, 64, 3) and look.images.dtype == np.uint8
+        self.looks.append(look)
+        words = {self.spec.vocabulary[i] for i in look.tokens if i}
+        return Context({"words": np.array(sorted(words))}, look.state, float(STEPS))
 
-    def act(self, context: Context, steps: int, euler_steps: int, seed: int) -> np.ndarray:
+    def act(
+        self, context: Context, steps: int, euler_steps: int, seed: int, prefix: np.ndarray | None = None
+    ) -> np.ndarray:
         """See `Engine.act`."""
         words = set(context.tensors["words"])
         if "raise" in words:
@@ -85,5 +90,6 @@ def load_tiny(folder: Path, engine: str, threads: int) -> TinyEngine:
         "swapped_joints": {"joints": (spec.joints[1], spec.joints[0], *spec.joints[2:])},
         "two_cameras": {"cameras": spec.cameras[:2]},
         "other_robot": {"robot": "quanta_x1"},
+        "maskless": {"takes_mask": False},
     }
     return TinyEngine(dataclasses.replace(spec, **changes[folder.name]))

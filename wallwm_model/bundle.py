@@ -1,4 +1,4 @@
-"""The engine bundle: one folder with the specification, two graphs, the weights and a hash of every file."""
+"""The engine bundle: one folder with the specification, the graphs, their weights and a hash of every file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from wallwm_model.spec import ModelSpec
 
 MANIFEST = "bundle.json"
 CARD = "README.md"  # the model card: for people, may be edited, is not hashed
-GRAPHS = ("observe.onnx", "act.onnx")
-REQUIRED = ("spec.json", *GRAPHS)
-BUNDLE_VERSION = 1
+WEIGHTS = "model.safetensors"  # shared by all graphs
+REQUIRED = ("spec.json", WEIGHTS, "text.onnx", "observe.onnx", "act.onnx")
+BUNDLE_VERSION = 2
 
 
 def sha256(path: Path) -> str:
@@ -27,6 +27,12 @@ def write_manifest(folder: Path, **facts) -> None:
     files = {p.name: sha256(p) for p in hashed}
     body = {"version": BUNDLE_VERSION, "licence": "Apache-2.0", "files": files} | facts
     (folder / MANIFEST).write_text(json.dumps(body, indent=2) + "\n")
+
+
+def graphs_in(folder: Path) -> dict[str, Path]:
+    """Name -> file of every graph that a verified bundle lists."""
+    listed = json.loads((folder / MANIFEST).read_text())["files"]
+    return {Path(name).stem: folder / name for name in listed if name.endswith(".onnx")}
 
 
 def verify(folder: Path) -> ModelSpec:

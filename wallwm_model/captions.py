@@ -11,6 +11,7 @@ from wallwm_model.errors import CaptionError
 ARMS = ("left", "right")
 CUBE_COLOURS = ("red", "green", "blue", "yellow")
 PAD_COLOURS = ("white", "orange", "purple")
+UNSEEN_PAIRS = (("green", "orange"), ("yellow", "purple"))  # cube and pad that training never brings together
 
 # One sentence per event type. `other` is the arm that is not `arm`.
 TEMPLATES = {

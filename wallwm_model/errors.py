@@ -31,3 +31,11 @@ class EngineError(WallWMError):
 
 class SimulationError(WallWMError):
     """The simulator was asked for something that it does not have."""
+
+
+class CalibrationError(WallWMError):
+    """Calibration data is too poor, degenerate or contradictory to give a result that can be trusted."""
+
+
+class GeometryError(WallWMError):
+    """Cameras, poses or masks that geometry cannot work with."""

@@ -15,21 +15,32 @@ def schedule(steps: int) -> np.ndarray:
     return np.linspace(1.0, 0.0, steps + 1, dtype=np.float32)
 
 
-def euler(predict_clean: Callable[[np.ndarray, float], np.ndarray], noise: np.ndarray, steps: int) -> np.ndarray:
+def euler(
+    predict_clean: Callable[[np.ndarray, float], np.ndarray],
+    noise: np.ndarray,
+    steps: int,
+    committed: np.ndarray | None = None,
+) -> np.ndarray:
     """Integrate the flow from `noise` to a clean sample.
 
     Args:
         predict_clean: (x_t, t) -> estimate of x_0, any shape.
         noise: x_1, standard normal.
         steps: Euler steps; with one, the first estimate is the answer.
+        committed: (d, D) first rows of the answer (..., T, D), which are known and stay as they are.
 
     Returns:
         x_0, shape of `noise`.
     """
-    x = noise
+    known = 0 if committed is None else len(committed)
+    x = noise.copy() if known else noise
+    if known:
+        x[..., :known, :] = committed
     levels = schedule(steps)
     for t, following in zip(levels[:-1], levels[1:]):
         clean = predict_clean(x, float(t))
         velocity = (x - clean) / t  # v = noise - x_0
         x = x + (following - t) * velocity
+        if known:
+            x[..., :known, :] = committed
     return x

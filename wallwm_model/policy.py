@@ -1,4 +1,4 @@
-"""Event mode: one observation and one caption in, one chunk of the event's own length out."""
+"""Both modes of one model: an observation and words in, one chunk out. No state is kept between calls."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wallwm_model.engines.base import Engine
-from wallwm_model.errors import ObservationError
-from wallwm_model.preprocess import Observation, network_images, network_state
+from wallwm_model.engines.base import Context, Engine, Look
+from wallwm_model.errors import ObservationError, SpecError
+from wallwm_model.preprocess import Observation, network_history, network_images, network_state
 
 SHORTEST = 4  # steps; an event that is already over still gets a moment to settle
 
 
 @dataclass(frozen=True)
-class EventChunk:
-    """One event's chunk.
+class Chunk:
+    """One chunk: a whole event, or in unified mode a fixed number of steps.
 
     Attributes:
         actions: (T, D) absolute joint targets [rad or m]; row k is due (k + 1) x step_s after the start.
         step_s: duration of one step [s].
-        remaining_s: the model's own estimate of the event's length [s].
+        remaining_s: the model's own estimate of what is left of the present event [s].
         preprocess_s, observe_s, act_s: where the time went [s].
     """
 
@@ -33,8 +33,8 @@ class EventChunk:
     act_s: float
 
 
-class EventPolicy:
-    """Runs an engine in event mode; no state is kept between calls."""
+class Policy:
+    """Runs an engine in event mode or in unified mode, call by call."""
 
     def __init__(self, engine: Engine, euler_steps: int = 0):
         """`euler_steps` 0: as many as the model was validated with."""
@@ -42,13 +42,19 @@ class EventPolicy:
         self.euler_steps = euler_steps or engine.spec.euler_steps
 
     def event(
-        self, observation: Observation, caption: str, duration_s: float | None = None, seed: int = 0
-    ) -> EventChunk:
-        """Infer the whole event.
+        self,
+        observation: Observation,
+        caption: str,
+        duration_s: float | None = None,
+        seed: int = 0,
+        committed: np.ndarray | None = None,
+    ) -> Chunk:
+        """Infer the whole rest of an event.
 
         Args:
             duration_s: expected duration [s]; None or 0 lets the model decide.
             seed: of the sampler's noise.
+            committed: (d, D) joint targets that will be executed whatever comes; the chunk begins with them.
 
         Raises:
             CaptionError: a word that the model does not know.
@@ -56,17 +62,77 @@ class EventPolicy:
                 or a duration outside the model's horizon.
             EngineError: the engine failed or gave values that are not finite.
         """
-        spec = self.engine.spec
         began = time.perf_counter()
-        tokens = spec.tokenise(caption)
-        images = network_images(observation, spec)
-        state = network_state(observation, spec)
+        look = self._look(observation, caption)
+        return self._chunk(look, began, duration_s, seed, committed)
+
+    def unified(
+        self,
+        observation: Observation,
+        text: str,
+        source: str = "instruction",
+        *,
+        chunk: int = 0,
+        seed: int = 0,
+        committed: np.ndarray | None = None,
+    ) -> Chunk:
+        """Infer a chunk of `spec.chunk_steps` steps.
+
+        Args:
+            observation: with `spec.history_pictures` earlier pictures.
+            text: the whole task's instruction, or for the source `atomic` what to do in this chunk.
+            source: where the text side comes from: `instruction`, `atomic` or `staircase` (reasoned from it).
+            chunk: index of the chunk in its task, counted from 1; 0: unknown.
+            seed, committed: as in `event`.
+
+        Raises:
+            SpecError: the model lacks unified mode, or this source.
+            CaptionError, ObservationError, EngineError: as in `event`.
+        """
+        spec = self.engine.spec
+        if "unified" not in spec.modes or source not in spec.sources:
+            has = ", ".join(spec.sources) if "unified" in spec.modes else "event mode only"
+            raise SpecError(f"source {source!r} needs a model with unified mode and that source; {spec.name} has: {has}")
+        began = time.perf_counter()
+        past = network_history(observation, spec)
+        look = self._look(observation, text, history=past, chunk=chunk, reasoned=source == "staircase")
+        return self._chunk(look, began, spec.chunk_steps * spec.step_s, seed, committed)
+
+    def warm(self) -> None:
+        """Run one inference on grey pictures, so that the first real one is not slower than the rest."""
+        spec = self.engine.spec
+        images = {c.name: np.full((c.height, c.width, 3), 128, np.uint8) for c in spec.cameras}
+        past = (images,) * spec.history_pictures
+        still = Observation(images, np.asarray(spec.normalisation.mean), 0, history=past)
+        words = " ".join(spec.vocabulary[1:2])
+        if "event" in spec.modes:
+            self.event(still, words)
+        for source in spec.sources if "unified" in spec.modes else ():
+            self.unified(still, words, source)
+
+    def _look(self, observation: Observation, text: str, **more) -> Look:
+        spec = self.engine.spec
+        return Look(
+            network_images(observation, spec),
+            network_state(observation, spec),
+            spec.tokenise(text),
+            mask=observation.sight_mask,
+            **more,
+        )
+
+    def _chunk(
+        self, look: Look, began: float, duration_s: float | None, seed: int, committed: np.ndarray | None
+    ) -> Chunk:
+        spec = self.engine.spec
+        prefix = None
+        if committed is not None and len(committed):
+            prefix = spec.normalisation.encode(np.asarray(committed, dtype=np.float64))
         prepared = time.perf_counter()
-        context = self.engine.observe(images, state, tokens, seed)
+        context = self.engine.observe(look)
         observed = time.perf_counter()
-        steps = self._steps(context.remaining_steps, duration_s)
-        actions = self.engine.act(context, steps, self.euler_steps, seed)
-        return EventChunk(
+        steps = self._steps(context, duration_s, 0 if prefix is None else len(prefix))
+        actions = self.engine.act(context, steps, self.euler_steps, seed, prefix)
+        return Chunk(
             actions=spec.normalisation.decode(actions),
             step_s=spec.step_s,
             remaining_s=context.remaining_steps * spec.step_s,
@@ -75,14 +141,7 @@ class EventPolicy:
             act_s=time.perf_counter() - observed,
         )
 
-    def warm(self) -> None:
-        """Run one inference on grey pictures, so that the first real one is not slower than the rest."""
-        spec = self.engine.spec
-        images = {c.name: np.full((c.height, c.width, 3), 128, np.uint8) for c in spec.cameras}
-        still = Observation(images, np.asarray(spec.normalisation.mean), 0)
-        self.event(still, " ".join(spec.vocabulary[1:2]))
-
-    def _steps(self, remaining: float, duration_s: float | None) -> int:
+    def _steps(self, context: Context, duration_s: float | None, committed: int) -> int:
         spec = self.engine.spec
         if duration_s:
             wanted = duration_s * spec.rate_hz
@@ -91,4 +150,5 @@ class EventPolicy:
                     f"an event must last {spec.step_s:g} to {spec.horizon * spec.step_s:g} s; found {duration_s:g} s"
                 )
             return round(wanted)
-        return int(np.clip(round(remaining), min(SHORTEST, spec.horizon), spec.horizon))
+        shortest = min(SHORTEST + committed, spec.horizon)
+        return int(np.clip(round(context.remaining_steps), shortest, spec.horizon))

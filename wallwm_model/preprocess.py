@@ -50,13 +50,30 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def network_images(observation: Observation, spec: ModelSpec) -> np.ndarray:
     """Stack an observation's pictures as the network reads them: (V, H, W, 3) uint8, in spec order."""
+    return _stack(observation.images, spec)
+
+
+def network_history(observation: Observation, spec: ModelSpec) -> np.ndarray:
+    """Earlier pictures as the network reads them: (V, n, H, W, 3) uint8, oldest first.
+
+    Raises:
+        ObservationError: not `spec.history_pictures` of them, or a camera missing in one.
+    """
+    if len(observation.history) != spec.history_pictures:
+        raise ObservationError(
+            f"unified mode reads {spec.history_pictures} earlier pictures; found {len(observation.history)}"
+        )
+    return np.stack([_stack(images, spec) for images in observation.history], axis=1)
+
+
+def _stack(images: dict[str, np.ndarray], spec: ModelSpec) -> np.ndarray:
     names = [camera.name for camera in spec.cameras]
-    missing = [name for name in names if name not in observation.images]
+    missing = [name for name in names if name not in images]
     if missing:
         raise ObservationError(
             f"an observation must have cameras {', '.join(names)}; {', '.join(missing)} missing"
         )
-    return np.stack([resize(observation.images[c.name], c.height, c.width) for c in spec.cameras])
+    return np.stack([resize(images[c.name], c.height, c.width) for c in spec.cameras])
 
 
 def network_state(observation: Observation, spec: ModelSpec) -> np.ndarray:

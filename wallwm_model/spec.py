@@ -14,27 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from wallwm_model.camera_spec import CameraSpec
 from wallwm_model.errors import SpecError
 
 SPEC_VERSION = 1
-
-
-@dataclass(frozen=True)
-class CameraSpec:
-    """One camera as the model sees it.
-
-    Attributes:
-        name: camera name, as in the robot profile, e.g. `head_cam`.
-        height, width: size of the picture the network reads [px].
-        mount: link that carries the camera (`world` for a fixed one).
-        fovy: vertical field of view of the training pictures [rad].
-    """
-
-    name: str
-    height: int
-    width: int
-    mount: str
-    fovy: float
+MODES = ("event", "unified")
+SOURCES = ("instruction", "atomic", "staircase")
 
 
 @dataclass(frozen=True)
@@ -59,6 +44,7 @@ class ModelSpec:
 
     Attributes:
         name: model name, e.g. `nano`.
+        preset: sizes of its network, a name in `network/config.py`.
         robot: robot profile the model was trained for, e.g. `sim`.
         cameras: in the order of the network's view axis.
         joints: names, in the order of the state and action axes (D entries).
@@ -69,7 +55,15 @@ class ModelSpec:
         vocabulary: words the caption encoder knows, in id order; id 0 is padding.
         caption_length: longest caption [words].
         euler_steps: denoising steps the model was validated with.
-        action_space: `joint_position` (absolute targets, rad / m).
+        action_space: `joint_position` (absolute targets, rad / m) or `end_effector_pose`.
+        modes: `event`, `unified`.
+        patches: rows and columns of patches per picture, the grid of sight masks.
+        takes_mask: whether the graphs take a sight mask.
+        takes_prefix: whether the model was trained to go on from committed steps.
+        chunk_steps: length of the fixed chunks of unified mode [steps].
+        history: latent frames of the past that unified mode reads, M.
+        picture_steps: action steps between two pictures of a clip.
+        sources: where unified mode's text can come from: `instruction`, `atomic`, `staircase`.
     """
 
     name: str
@@ -85,6 +79,14 @@ class ModelSpec:
     euler_steps: int = 5
     action_space: str = "joint_position"
     modes: tuple[str, ...] = field(default=("event",))
+    patches: tuple[int, int] = (4, 4)
+    takes_mask: bool = False
+    takes_prefix: bool = False
+    preset: str = "nano"
+    chunk_steps: int = 32
+    history: int = 1
+    picture_steps: int = 4
+    sources: tuple[str, ...] = ()
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -96,10 +98,19 @@ class ModelSpec:
             )
         if not all(s > 0 for s in self.normalisation.std):
             raise SpecError(f"normalisation deviations must be positive; found {self.normalisation.std}")
-        if self.horizon % self.steps_per_latent:
-            raise SpecError(
-                f"horizon must be a multiple of steps_per_latent={self.steps_per_latent}; found {self.horizon}"
-            )
+        unified = "unified" in self.modes
+        for name in ("horizon", "chunk_steps") if unified else ("horizon",):
+            if getattr(self, name) % self.steps_per_latent:
+                raise SpecError(
+                    f"{name} must be a multiple of steps_per_latent={self.steps_per_latent}; "
+                    f"found {getattr(self, name)}"
+                )
+        if unified and not 0 < self.chunk_steps <= self.horizon:
+            raise SpecError(f"chunk_steps must be 1 to horizon={self.horizon}; found {self.chunk_steps}")
+        for name, valid in (("modes", MODES), ("sources", SOURCES)):
+            unknown = [value for value in getattr(self, name) if value not in valid]
+            if unknown:
+                raise SpecError(f"{name} must be among {', '.join(valid)}; found {', '.join(unknown)}")
 
     @property
     def step_s(self) -> float:
@@ -110,6 +121,11 @@ class ModelSpec:
     def latent_frames(self) -> int:
         """Future latent video frames of the longest event."""
         return self.horizon // self.steps_per_latent
+
+    @property
+    def history_pictures(self) -> int:
+        """Earlier pictures per camera that unified mode reads, one every `picture_steps` steps."""
+        return self.history * self.steps_per_latent // self.picture_steps
 
     @property
     def normalisation_hash(self) -> str:
@@ -138,10 +154,11 @@ class ModelSpec:
             raise SpecError(f"spec.json must have version {SPEC_VERSION}; found {found}")
         pinned = body.pop("normalisation_hash", None)
         try:
-            body["cameras"] = tuple(CameraSpec(**camera) for camera in body["cameras"])
+            body["cameras"] = tuple(map(CameraSpec.from_body, body["cameras"]))
             body["normalisation"] = Normalisation(**{k: tuple(v) for k, v in body["normalisation"].items()})
-            for name in ("joints", "vocabulary", "modes"):
-                body[name] = tuple(body[name])
+            for name in ("joints", "vocabulary", "modes", "patches", "sources"):
+                if name in body:
+                    body[name] = tuple(body[name])
             spec = cls(**body)
         except (KeyError, TypeError) as error:
             raise SpecError(f"spec.json has a missing or unknown field: {error}") from error

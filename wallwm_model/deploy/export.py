@@ -1,35 +1,48 @@
-"""Export a trained model as an engine bundle: two ONNX graphs, specification, weights, hashes."""
+"""Export a trained model as an engine bundle: ONNX graphs over one file of weights, specification, hashes.
+
+| graph | in | out |
+|---|---|---|
+| text | tokens (1, L) int64 | text (1, L, width) |
+| observe | images (1, V, H, W, 3) uint8, text (1, n, width), mask (1, V*P, V*P), chunk (1,) int64 | video, remaining (1,), positions (1, 9, 3) |
+| observe_past | as observe, and history (1, V, 4*M, H, W, 3) uint8 | as observe |
+| act | noisy (1, T, D), t (1, T), video, state (1, D), window (1,) int64 | clean (1, T, D) |
+"""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from safetensors.torch import load_file, save_file
+from onnx import ModelProto
 
-from wallwm_model.bundle import write_manifest
+from wallwm_model.bundle import WEIGHTS, write_manifest
+from wallwm_model.deploy.weights import WeightFile
 from wallwm_model.errors import BundleError
 from wallwm_model.network.config import preset
 from wallwm_model.network.model import Act, Observe, WallWM
+from wallwm_model.network.weights import load_weights
 from wallwm_model.spec import ModelSpec
+from wallwm_model.train.recipes import STAGES
 
 OPSET = 20
-LARGE = 256  # elements; smaller constants stay in fp32
 
 
 def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
-    """The averaged weights of both stages, rounded to what fp16 can hold, so that all engines agree."""
+    """The averaged weights of all stages, rounded to what fp16 can hold, so that all engines agree.
+
+    Raises:
+        BundleError: a stage that every model needs is missing.
+    """
     spec = ModelSpec.load(folder / "spec.json")
-    model = WallWM(preset(spec.name), spec)
-    for stage, module in (("video", model.video), ("action", model.action)):
+    model = WallWM(preset(spec.preset), spec)
+    for stage in STAGES:
         path = folder / f"{stage}-ema.safetensors"
-        if not path.is_file():
+        if path.is_file():
+            load_weights(model, path)
+        elif stage in ("video", "action"):
             raise BundleError(f"export needs the weights of the {stage} stage at {path}; found none")
-        module.load_state_dict(load_file(path))
     return model.half().float().eval().requires_grad_(False), spec
 
 
@@ -39,71 +52,70 @@ def export(trained: Path, out: Path, **facts) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "spec.json").write_text(spec.to_json())
     export_graphs(model, spec, out)
-    weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
-    save_file(weights, out / "model.safetensors", metadata={"model": spec.name})
-    for name in ("video.png", "action.png"):
-        if (trained / name).is_file():
-            shutil.copy(trained / name, out / f"loss-{name}")
+    for stage in STAGES:
+        if (trained / f"{stage}.png").is_file():
+            shutil.copy(trained / f"{stage}.png", out / f"loss-{stage}.png")
     write_manifest(out, model=spec.name, **facts)
 
 
 def export_graphs(model: WallWM, spec: ModelSpec, out: Path) -> None:
-    """`observe.onnx` and `act.onnx`; the chunk length of `act` is a dynamic axis."""
-    camera, joints = spec.cameras[0], len(spec.joints)
-    images = torch.zeros(1, len(spec.cameras), camera.height, camera.width, 3, dtype=torch.uint8)
-    tokens = torch.zeros(1, spec.caption_length, dtype=torch.int64)
+    """All graphs of a model and the file of weights that they share."""
+    weights = WeightFile(model.state_dict())
+    graphs = trace_graphs(model, spec)
+    for graph in graphs.values():
+        onnx.checker.check_model(graph, full_check=True)
+        weights.take(graph)
+    weights.save(out / WEIGHTS)
+    for name, graph in graphs.items():
+        (out / f"{name}.onnx").write_bytes(graph.SerializeToString())
+
+
+def trace_graphs(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
+    """Graph name -> ONNX, with the weights still inside; text and chunk length are dynamic axes."""
+    camera, views, joints = spec.cameras[0], len(spec.cameras), len(spec.joints)
+    words, patches = spec.caption_length, spec.patches[0] * spec.patches[1]
+    tokens = torch.zeros(1, words, dtype=torch.int64)
     tokens[0, 0] = 1
-    observe = Observe(model, spec.horizon).eval()
-    video = observe(images, tokens)[0]
+    looked = {
+        "images": torch.zeros(1, views, camera.height, camera.width, 3, dtype=torch.uint8),
+        "text": model.video.captions(tokens),
+        "mask": torch.ones(1, views * patches, views * patches),
+        "chunk": torch.zeros(1, dtype=torch.int64),
+    }
+    seen = ["video", "remaining", "positions"]
+    length = {"text": {1: torch.export.Dim("words", min=2, max=64)}}
+    graphs = {
+        "text": trace(model.video.captions, {"tokens": tokens}, ["text"]),
+        "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length),
+    }
+    if "unified" in spec.modes:
+        past = torch.zeros(1, views, spec.history_pictures, camera.height, camera.width, 3, dtype=torch.uint8)
+        whole = Observe(model, spec.horizon, past=True)
+        graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length)
+    tokens_read = torch.export.Dim("read", min=2, max=4096)
+    acted = {
+        "noisy": torch.zeros(1, 24, joints),
+        "t": torch.ones(1, 24),
+        "video": Observe(model, spec.horizon, past=False)(*looked.values())[0],
+        "state": torch.zeros(1, joints),
+        "window": torch.zeros(1, dtype=torch.int64),
+    }
     steps = torch.export.Dim("steps", min=2, max=spec.horizon)
-    save_graph(
-        observe,
-        (images, tokens),
-        out / "observe.onnx",
-        inputs=["images", "tokens"],
-        outputs=["video", "remaining", "positions"],
-    )
-    save_graph(
-        Act(model).eval(),
-        (torch.zeros(1, 24, joints), torch.ones(1), video, torch.zeros(1, joints)),
-        out / "act.onnx",
-        inputs=["noisy", "t", "video", "state"],
-        outputs=["clean"],
-        dynamic_shapes={"noisy": {1: steps}, "t": {}, "video": {}, "state": {}},
-    )
+    axes = {"noisy": {1: steps}, "t": {1: steps}, "video": {2: tokens_read}}
+    graphs["act"] = trace(Act(model), acted, ["clean"], axes)
+    return graphs
 
 
-def save_graph(module, args, path: Path, *, inputs, outputs, dynamic_shapes=None) -> None:
-    """Export one module in standard-domain ONNX and keep its weights in fp16."""
+def trace(module, inputs: dict, outputs: list[str], axes: dict | None = None) -> ModelProto:
+    """One module in standard-domain ONNX; `inputs` are its arguments by name, `axes` those that are dynamic."""
     program = torch.onnx.export(
-        module,
-        args,
+        module.eval(),
+        tuple(inputs.values()),
         dynamo=True,
         opset_version=OPSET,
-        input_names=inputs,
+        input_names=list(inputs),
         output_names=outputs,
-        dynamic_shapes=dynamic_shapes,
+        dynamic_shapes={name: (axes or {}).get(name, {}) for name in inputs},
         verbose=False,
     )
-    graph = halve_weights(program.model_proto)
-    onnx.checker.check_model(graph, full_check=True)
-    onnx.save(graph, path)
-
-
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large fp32 weights as fp16 with a Cast behind them; runtimes fold the Cast at load."""
-    casts = []
-    for tensor in model.graph.initializer:
-        value = numpy_helper.to_array(tensor)
-        if value.dtype != np.float32 or value.size < LARGE:
-            continue
-        half = value.astype(np.float16)
-        if not np.array_equal(half.astype(np.float32), value):
-            continue  # a computed constant, not a weight: keep it exact
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
-        casts.append(helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT))
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*casts, *nodes])
-    return model
+    return program.model_proto

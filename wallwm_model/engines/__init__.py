@@ -1,6 +1,6 @@
 """Inference engines behind one protocol, imported only when asked for."""
 
-from wallwm_model.engines.base import Context, Engine
+from wallwm_model.engines.base import Context, Engine, Look
 from wallwm_model.engines.loader import ENGINES, load_engine
 
-__all__ = ["ENGINES", "Context", "Engine", "load_engine"]
+__all__ = ["ENGINES", "Context", "Engine", "Look", "load_engine"]

@@ -11,13 +11,36 @@ from wallwm_model.spec import ModelSpec
 
 
 @dataclass(frozen=True)
+class Look:
+    """All that one chunk is made from.
+
+    Attributes:
+        images: (V, H, W, 3) uint8 keyframes, in the order of `spec.cameras`.
+        state: (D,) normalised joint state, float32.
+        tokens: (L,) int64 word ids of the event's caption or of the task's instruction.
+        mask: (V*P, V*P) bool, which patches may attend to each other across views; None: all.
+        history: (V, n, H, W, 3) uint8 earlier pictures, oldest first (`spec.history_pictures`); None: event window.
+        chunk: index of the chunk in its task, counted from 1; 0: unknown, or event mode.
+        reasoned: let the staircase branch read the tokens and pictures, instead of the words alone.
+    """
+
+    images: np.ndarray = field(repr=False)
+    state: np.ndarray = field(repr=False)
+    tokens: np.ndarray
+    mask: np.ndarray | None = field(default=None, repr=False)
+    history: np.ndarray | None = field(default=None, repr=False)
+    chunk: int = 0
+    reasoned: bool = False
+
+
+@dataclass(frozen=True)
 class Context:
     """What one look at the world gives: read by every denoising step of one chunk.
 
     Attributes:
-        tensors: named arrays for the `act` graph (keys and values of every action layer).
+        tensors: named arrays for the `act` graph (keys and values of every action layer), and for reading.
         state: (D,) normalised joint state.
-        remaining_steps: the model's own estimate of the event's remaining length [action steps].
+        remaining_steps: the model's own estimate of the present event's remaining length [action steps].
     """
 
     tensors: dict[str, np.ndarray] = field(repr=False)
@@ -34,11 +57,17 @@ class Engine(Protocol):
     spec: ModelSpec
     name: str
 
-    def observe(self, images: np.ndarray, state: np.ndarray, tokens: np.ndarray, seed: int) -> Context:
-        """(V, H, W, 3) uint8, (D,) normalised float32, (L,) int64 word ids -> Context."""
+    def observe(self, look: Look) -> Context:
+        """Look at the world once."""
 
-    def act(self, context: Context, steps: int, euler_steps: int, seed: int) -> np.ndarray:
-        """Context -> normalised actions (steps, D) float32; 1 <= steps <= spec.horizon."""
+    def act(
+        self, context: Context, steps: int, euler_steps: int, seed: int, prefix: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Context -> normalised actions (steps, D) float32; 1 <= steps <= spec.horizon.
+
+        Args:
+            prefix: (d, D) normalised actions already committed, d < steps: the chunk begins with exactly these.
+        """
 
     def close(self) -> None:
         """Release the engine's resources."""

@@ -1,56 +1,107 @@
-"""What all engines of the two-graph bundle share: naming of tensors, the denoising loop."""
+"""What all engines of a bundle share: naming of tensors, the denoising loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from wallwm_model.engines.base import Context
+from wallwm_model.engines.base import Context, Look
 from wallwm_model.errors import EngineError
 from wallwm_model.flow import euler
 from wallwm_model.spec import ModelSpec
 
 Graph = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+WINDOWS = {"event": 0, "observation": 1}
 
 
 class GraphEngine:
-    """An `Engine` from two callables, name -> array in and out.
+    """An `Engine` from callables, name -> array in and out.
 
-    observe: images (1, V, H, W, 3) uint8, tokens (1, L) int64 -> video, remaining (1,), positions (1, 9, 3).
-    act: noisy (1, T, D), t (1,), video, state (1, D) -> clean (1, T, D).
+    Args:
+        graphs: `text`, `observe` and `act`; `observe_past` where the model reads pictures of the past; `reason`
+            and `explain` where it reasons. `deploy/export.py` says what goes in and out of each.
     """
 
-    def __init__(self, name: str, spec: ModelSpec, observe: Graph, act: Graph):
-        self.name, self.spec, self._observe, self._act = name, spec, observe, act
+    def __init__(self, name: str, spec: ModelSpec, graphs: Mapping[str, Graph]):
+        self.name, self.spec, self._graphs = name, spec, dict(graphs)
 
-    def observe(self, images: np.ndarray, state: np.ndarray, tokens: np.ndarray, seed: int) -> Context:
-        """See `Engine.observe`; `seed` is unused, since nothing is drawn here."""
-        out = self._observe({"images": images[None], "tokens": tokens[None]})
+    def observe(self, look: Look) -> Context:
+        """See `Engine.observe`."""
+        inputs = {
+            "images": look.images[None],
+            "text": self._text(look),
+            "mask": self._mask(look.mask),
+            "chunk": np.array([look.chunk], np.int64),
+        }
+        if look.history is not None:
+            inputs["history"] = look.history[None]
+        out = self._run("observe" if look.history is None else "observe_past", inputs)
         remaining = float(out["remaining"][0])
         if not np.isfinite(remaining):
             raise EngineError(f"engine {self.name} must estimate a finite remaining time; found {remaining}")
-        return Context({"video": out["video"], "positions": out["positions"][0]}, state, remaining)
+        window = np.array([WINDOWS["event" if look.history is None else "observation"]], np.int64)
+        tensors = {"video": out["video"], "positions": out["positions"][0], "window": window}
+        return Context(tensors, look.state, remaining)
 
-    def act(self, context: Context, steps: int, euler_steps: int, seed: int) -> np.ndarray:
+    def act(
+        self, context: Context, steps: int, euler_steps: int, seed: int, prefix: np.ndarray | None = None
+    ) -> np.ndarray:
         """See `Engine.act`."""
         if not 1 <= steps <= self.spec.horizon:
             raise EngineError(f"a chunk must have 1 to {self.spec.horizon} steps; found {steps}")
-        noise = np.random.default_rng(seed).standard_normal((1, steps, len(self.spec.joints)), dtype=np.float32)
-        fixed = {"video": context.tensors["video"], "state": context.state[None]}
+        shape = (1, steps, len(self.spec.joints))
+        committed = self._prefix(prefix, steps)
+        noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        fixed = {
+            "video": context.tensors["video"],
+            "state": context.state[None],
+            "window": context.tensors["window"],
+        }
 
         def clean(x: np.ndarray, t: float) -> np.ndarray:
-            return self._act({"noisy": x, "t": np.array([t], np.float32), **fixed})["clean"]
+            level = np.full(shape[:2], t, np.float32)
+            level[:, : len(committed)] = 0.0
+            return self._run("act", {"noisy": x, "t": level, **fixed})["clean"]
 
-        actions = euler(clean, noise, euler_steps)[0]
+        actions = euler(clean, noise, euler_steps, committed)[0]
         if not np.isfinite(actions).all():
             raise EngineError(f"engine {self.name} must give finite actions; found non-finite values")
         return actions
 
     def close(self) -> None:
-        """Drop both graphs."""
-        self._observe = self._act = _closed
+        """Drop all graphs."""
+        self._graphs.clear()
 
+    def _text(self, look: Look) -> np.ndarray:
+        if look.reasoned:
+            return self._run("reason", {"images": look.images[None], "tokens": look.tokens[None]})["text"]
+        return self._run("text", {"tokens": look.tokens[None]})["text"]
 
-def _closed(_: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    raise EngineError("the engine is closed: load the bundle again")
+    def _mask(self, mask: np.ndarray | None) -> np.ndarray:
+        rows, columns = self.spec.patches
+        size = len(self.spec.cameras) * rows * columns
+        if mask is None:
+            return np.ones((1, size, size), np.float32)
+        if mask.shape != (size, size):
+            raise EngineError(f"a sight mask must have shape ({size}, {size}); found {mask.shape}")
+        return mask[None].astype(np.float32)
+
+    def _prefix(self, prefix: np.ndarray | None, steps: int) -> np.ndarray:
+        width = len(self.spec.joints)
+        if prefix is None:
+            return np.zeros((0, width), np.float32)
+        if not self.spec.takes_prefix:
+            raise EngineError(f"model {self.spec.name} was not trained to go on from committed steps")
+        if prefix.ndim != 2 or prefix.shape[1] != width or len(prefix) >= steps:
+            raise EngineError(
+                f"committed steps must have shape (fewer than {steps}, {width}); found {prefix.shape}"
+            )
+        return prefix.astype(np.float32)
+
+    def _run(self, name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self._graphs:
+            raise EngineError("the engine is closed: load the bundle again")
+        if name not in self._graphs:
+            raise EngineError(f"model {self.spec.name} has no {name} graph; found {', '.join(self._graphs)}")
+        return self._graphs[name](inputs)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from wallwm_model.bundle import GRAPHS
+from wallwm_model.bundle import graphs_in
 from wallwm_model.engines.graphs import Graph, GraphEngine
 from wallwm_model.spec import ModelSpec
 
@@ -16,12 +16,13 @@ def load(folder: Path, spec: ModelSpec, threads: int) -> GraphEngine:
     """Open a session for each graph of a verified bundle."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # Two sessions that spin would take the cores from the control process.
+    # Sessions that spin would take the cores from the control process.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    observe, act = (
-        _graph(ort.InferenceSession(str(folder / g), options, providers=["CPUExecutionProvider"])) for g in GRAPHS
-    )
-    return GraphEngine("onnx", spec, observe, act)
+    graphs = {
+        name: _graph(ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+        for name, path in graphs_in(folder).items()
+    }
+    return GraphEngine("onnx", spec, graphs)
 
 
 def _graph(session: ort.InferenceSession) -> Graph:

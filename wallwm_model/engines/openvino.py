@@ -7,21 +7,24 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from wallwm_model.bundle import GRAPHS
+from wallwm_model.bundle import graphs_in
 from wallwm_model.engines.graphs import Graph, GraphEngine
 from wallwm_model.spec import ModelSpec
 
 
 def load(folder: Path, spec: ModelSpec, threads: int) -> GraphEngine:
-    """Compile both graphs of a verified bundle."""
+    """Compile all graphs of a verified bundle."""
     core = ov.Core()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    observe, act = (_graph(core.compile_model(core.read_model(folder / g), "CPU", settings)) for g in GRAPHS)
-    return GraphEngine("openvino", spec, observe, act)
+    graphs = {
+        name: _graph(core.compile_model(core.read_model(path), "CPU", settings))
+        for name, path in graphs_in(folder).items()
+    }
+    return GraphEngine("openvino", spec, graphs)
 
 
 def _graph(compiled: ov.CompiledModel) -> Graph:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wallwm_model.captions import event_of
-from wallwm_model.policy import EventPolicy
+from wallwm_model.policy import Policy
 from wallwm_model.preprocess import Observation
 from wallwm_model.sim.scene import sample_scene
 from wallwm_model.sim.simulation import Simulation
@@ -39,7 +39,7 @@ class Tally:
         return out
 
 
-def run_episode(sim: Simulation, policy: EventPolicy, task: str, seed: int, tally: Tally, *, blank: bool) -> bool:
+def run_episode(sim: Simulation, policy: Policy, task: str, seed: int, tally: Tally, *, blank: bool) -> bool:
     """One task from one held-out seed; every event is tried, whatever came of the one before."""
     scene = sample_scene(task, seed)
     sim.reset(scene)
@@ -60,7 +60,7 @@ def run_episode(sim: Simulation, policy: EventPolicy, task: str, seed: int, tall
 
 
 def evaluate(
-    policy: EventPolicy, task: str, episodes: int, seed: int, *, blank: bool = False, report=None
+    policy: Policy, task: str, episodes: int, seed: int, *, blank: bool = False, report=None
 ) -> Tally:
     """`episodes` tasks from seeds `seed`, `seed + 1`, ...; `report(done, tally)` after each."""
     sim, tally = Simulation(), Tally()

@@ -1,8 +1,13 @@
-"""The action tower: a DiT of the video tower's depth that reads it layer by layer and never writes to it."""
+"""The action tower: a DiT of the video tower's depth that reads it layer by layer and never writes to it.
+
+Every action token has a noise level of its own, so that steps which are already committed stand in front as a
+clean prefix (training-time real-time chunking, arXiv 2512.05964).
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -50,15 +55,15 @@ class ActionBlock(nn.Module):
         self.ffn_out = nn.Linear(ffn, width)
 
     def read_video(self, video: Tensor, tau: Tensor) -> Tensor:
-        """Keys and values of the matched video block: (B, N, D_v) + tau (D_v,) -> (B, N, 2*width).
+        """Keys and values of the matched video block: (B, N, D_v) + tau (B or 1, N, D_v) -> (B, N, 2*width).
 
         The one-way coupling is here: the video features are detached.
         """
         return self.video_kv(self.video_norm(video.detach()) + tau)
 
     def forward(self, x: Tensor, time: Tensor, state: Tensor, video: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, d), time (B, 8, d), state (B, S, d), video (B, N, 2*d), mask (B, 1, 1, T) bool."""
-        parts = (self.scale_shift_table + time).chunk(8, dim=1)
+        """x (B, T, d), time (B, T, 8, d), state (B, S, d), video (B, N, 2*d), mask (B, 1, 1, T) bool."""
+        parts = (self.scale_shift_table + time).unbind(2)
         scale_self, shift_self, gate_self, scale_cross, shift_cross, scale_ffn, shift_ffn, gate_ffn = parts
 
         q, k, v = self._heads(self.qkv(self.norm(x) * (1 + scale_self) + shift_self), 3)
@@ -82,21 +87,40 @@ class ActionBlock(nn.Module):
         return out(rearrange(F.scaled_dot_product_attention(q, k, v), "b h t d -> b t (h d)"))
 
 
-class ActionTower(nn.Module):
-    """Denoises one event's chunk of joint targets; predicts the clean chunk (x-prediction).
+WINDOWS = ("event", "observation")  # event-centric; observation-centred (unified mode)
 
-    The prediction is `network + gate * present state`, so that every joint chooses step by step between an
-    absolute and a relative target.
+
+@dataclass
+class Timing:
+    """When a chunk's steps are.
+
+    Attributes:
+        length: (B,) length of the event, or of the fixed chunk [steps]; steps beyond it are padding.
+        window: (B,) index into `WINDOWS`.
+    """
+
+    length: Tensor
+    window: Tensor
+
+
+class ActionTower(nn.Module):
+    """Denoises one chunk of actions; always answers with an estimate of the clean chunk.
+
+    With x-prediction the estimate is `network + gate * present state`, so that every joint chooses step by step
+    between an absolute and a relative target. With v-prediction it is `noisy - t * network`.
     """
 
     def __init__(self, config: NetworkConfig, joints: int, horizon: int, steps_per_latent: int):
         super().__init__()
         width = config.action_width
         self.horizon, self.steps_per_latent = horizon, steps_per_latent
+        self.prediction, self.history = config.prediction, config.history
         self.embed = nn.Linear(joints, width)
         self.progress = nn.Linear(65, width)
+        self.window = nn.Embedding(len(WINDOWS), width)
         self.frame = nn.Embedding(horizon // steps_per_latent + 1, width)
-        self.video_frame = nn.Embedding(horizon // steps_per_latent + 1, config.width)
+        self.video_frame = nn.Embedding(config.history + 1 + horizon // steps_per_latent, config.width)
+        self.chunk = nn.Embedding(config.chunks + 1, config.width)  # 0: unknown, or event mode
         self.state = nn.Sequential(nn.Linear(joints, width), nn.SiLU(), nn.Linear(width, width))
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.time_proj = nn.Linear(width, 8 * width)  # shared by all blocks; each adds its own table
@@ -106,43 +130,55 @@ class ActionTower(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, 2 * joints)
+        nn.init.zeros_(self.chunk.weight)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def read_video(self, states: list[Tensor]) -> Tensor:
-        """Keyframe features of every video layer (B, N, D_v) -> keys and values (layers, B, N, 2*width).
+    def read_video(self, states: list[Tensor], tau: Tensor, chunk: Tensor) -> Tensor:
+        """Features of every video layer (B, N, D_v) -> keys and values (layers, B, N, 2*width).
 
-        Computed once per chunk and shared by all denoising steps. The keyframe is latent frame 0.
+        Computed once per chunk and shared by all denoising steps (method.md, section 3).
+
+        Args:
+            tau: (N,) latent frame of each token; 0 is the keyframe.
+            chunk: (B,) index of the chunk within its task, counted from 1; 0 says nothing.
         """
-        tau = self.video_frame.weight[0]
-        return torch.stack([block.read_video(s, tau) for block, s in zip(self.blocks, states)])
+        when = self.video_frame(tau + self.history)[None] + self.chunk(chunk)[:, None]
+        return torch.stack([block.read_video(s, when) for block, s in zip(self.blocks, states)])
 
     def forward(
-        self, noisy: Tensor, t: Tensor, video: Tensor, state: Tensor, length: Tensor, mask: Tensor | None
+        self, noisy: Tensor, t: Tensor, video: Tensor, state: Tensor, timing: Timing, mask: Tensor | None
     ) -> Tensor:
         """One denoising step.
 
         Args:
-            noisy: (B, T, D) noisy normalised actions.
-            t: (B,) noise level in (0, 1].
+            noisy: (B, T, D) noisy normalised actions; a committed prefix is clean.
+            t: (B, T) noise level of every step in [0, 1]; 0 for a committed prefix.
             video: (layers, B, N, 2*width) from `read_video`.
             state: (B, D) normalised joint state.
-            length: (B,) length of the event [steps]; T beyond it is padding.
+            timing: length and window of the chunk.
             mask: (B, 1, 1, T) bool, true where a step counts; None when nothing is padding.
 
         Returns:
             (B, T, D) the estimate of the clean normalised actions.
         """
-        k = torch.arange(noisy.shape[1], device=noisy.device, dtype=noisy.dtype)
-        done = ((k[None] + 1) / length[:, None]).clamp(max=1)
-        left = (length[:, None] - 1 - k[None]).clamp(min=0) / self.horizon
-        share = (length / self.horizon)[:, None].expand_as(done)
-        clock = torch.cat([sinusoid(done * 50, 32), sinusoid(left * 50, 32), share[..., None]], dim=-1)
-        frame = (torch.arange(noisy.shape[1], device=noisy.device) // self.steps_per_latent) + 1
-        x = self.embed(noisy) + self.progress(clock) + self.frame(frame)
-        time = self.time_proj(self.time(sinusoid(t * 50, 64))).unflatten(1, (8, -1))
+        x = self.embed(noisy) + self._clock(noisy, timing)
+        time = self.time_proj(self.time(sinusoid(t * 50, 64))).unflatten(-1, (8, -1))
         token = self.state(state)[:, None]
         for block, key_value in zip(self.blocks, video):
             x = block(x, time, token, key_value, mask)
         change, gate = self.out(self.norm(x)).chunk(2, dim=-1)
+        if self.prediction == "v":
+            return noisy - t[..., None] * change
         return change + torch.sigmoid(gate + 2) * state[:, None]
+
+    def _clock(self, noisy: Tensor, timing: Timing) -> Tensor:
+        """(B, T, width): how much of the chunk is done and left, its length, latent frame and window."""
+        steps, length = noisy.shape[1], timing.length[:, None]
+        k = torch.arange(steps, device=noisy.device, dtype=noisy.dtype)
+        done = ((k[None] + 1) / length).clamp(max=1)
+        left = (length - 1 - k[None]).clamp(min=0) / self.horizon
+        share = (length / self.horizon).expand_as(done)
+        clock = torch.cat([sinusoid(done * 50, 32), sinusoid(left * 50, 32), share[..., None]], dim=-1)
+        frame = torch.arange(steps, device=noisy.device) // self.steps_per_latent + 1
+        return self.progress(clock) + self.frame(frame) + self.window(timing.window)[:, None]

@@ -1,21 +1,23 @@
-"""The whole model: a video tower that knows the world and an action tower that reads it."""
+"""The whole model: a video tower that knows the world, an action tower that reads it, a language side that reasons."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from wallwm_model.network.action import ActionTower
+from wallwm_model.network.action import WINDOWS, ActionTower, Timing
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.world import VideoTower
 from wallwm_model.spec import ModelSpec
 
 SLOTS = 9  # four cubes, three pads, two pinch points
 CUBES = 4
+WORLD_CENTRE = (0.3, 0.0, 0.1)  # of the table's workspace [m], world frame
+WORLD_SCALE = 0.15  # [m]
 
 
 class WallWM(nn.Module):
-    """One set of weights: `video` and `action`."""
+    """One set of weights for both modes: `video` and `action`."""
 
     def __init__(self, config: NetworkConfig, spec: ModelSpec):
         super().__init__()
@@ -25,23 +27,38 @@ class WallWM(nn.Module):
 
 
 class Observe(nn.Module):
-    """The `observe` graph: pictures and words -> keys and values for every action layer, remaining length."""
+    """The `observe` graph: pictures and text features -> keys and values for every action layer.
 
-    def __init__(self, model: WallWM, horizon: int):
+    With `past` the graph takes earlier pictures too (the observation-centred window); without, it is the
+    event-centric one.
+    """
+
+    def __init__(self, model: WallWM, horizon: int, *, past: bool):
         super().__init__()
-        self.model, self.horizon = model, horizon
+        self.model, self.horizon, self.past = model, horizon, past
 
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """images (1, V, H, W, 3) uint8, tokens (1, L) int64.
+    def forward(
+        self, images: Tensor, text: Tensor, mask: Tensor, chunk: Tensor, history: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values of one chunk.
+
+        Args:
+            images: (1, V, H, W, 3) uint8.
+            text: (1, L, text_width) from the `text` or the `reason` graph.
+            mask: (1, V*P, V*P) float, 1 where patches may attend to each other.
+            chunk: (1,) int64 index of the chunk in its task, from 1; 0: unknown, or event mode.
+            history: (1, V, 4*M, H, W, 3) uint8 earlier pictures, oldest first.
 
         Returns:
             video (layers, 1, N, 2*width), remaining (1,) [steps], positions (1, slots, 3) [m], world frame.
         """
-        world = self.model.video(network_pictures(images), tokens)
-        remaining = world.remaining * self.horizon
+        keyframes = network_pictures(images)
+        past = encode_history(self.model, images, history) if self.past else None
+        masks = mask[:, None].expand(-1, 1 + (past.shape[3] if self.past else 0), -1, -1)
+        world = self.model.video(keyframes, text, history=past, masks=masks)
         return (
-            self.model.action.read_video(world.states),
-            remaining,
+            self.model.action.read_video(world.states, world.tau, chunk),
+            world.remaining * self.horizon,
             denormalise(world.sight.position),
         )
 
@@ -53,14 +70,43 @@ class Act(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, noisy: Tensor, t: Tensor, video: Tensor, state: Tensor) -> Tensor:
-        """noisy (1, T, D), t (1,), video from `Observe`, state (1, D) -> clean estimate (1, T, D)."""
-        length = torch.ones_like(t) * noisy.shape[1]
-        return self.model.action(noisy, t, video, state, length, None)
+    def forward(self, noisy: Tensor, t: Tensor, video: Tensor, state: Tensor, window: Tensor) -> Tensor:
+        """One step.
+
+        Args:
+            noisy: (1, T, D); a committed prefix is clean.
+            t: (1, T) noise level of every step; 0 for the prefix.
+            video: from `Observe`.
+            state: (1, D) normalised.
+            window: (1,) int64 index into `WINDOWS`.
+
+        Returns:
+            (1, T, D) the estimate of the clean chunk.
+        """
+        timing = Timing(torch.ones_like(t[:, 0]) * noisy.shape[1], window)
+        return self.model.action(noisy, t, video, state, timing, None)
 
 
-WORLD_CENTRE = (0.3, 0.0, 0.1)  # of the table's workspace [m], world frame
-WORLD_SCALE = 0.15  # [m]
+class Imagine(nn.Module):
+    """The `imagine` graph: one denoising step of the future video."""
+
+    def __init__(self, model: WallWM):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, text: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """images (1, V, H, W, 3) uint8, text (1, L, W), noisy (1, V, C, F, h, w), t (1,) -> velocity like noisy."""
+        return self.model.video(network_pictures(images), text, noisy=noisy, t=t).velocity
+
+
+def encode_history(model: WallWM, images: Tensor, history: Tensor) -> Tensor:
+    """Earlier pictures (B, V, 4*M, H, W, 3) uint8 -> clean latents (B, V, C, M, h, w).
+
+    The codec wants a first frame; the keyframe stands in for it and its latent is dropped.
+    """
+    clips = torch.cat([images[:, :, None], history], dim=2)
+    video = network_pictures(clips).flatten(0, 1).transpose(1, 2)
+    return model.video.codec.encode(video)[:, :, 1:].unflatten(0, images.shape[:2])
 
 
 def normalise(position: Tensor) -> Tensor:
@@ -76,3 +122,6 @@ def denormalise(position: Tensor) -> Tensor:
 def network_pictures(images: Tensor) -> Tensor:
     """(..., H, W, 3) uint8 -> (..., 3, H, W) float32 in [-1, 1]."""
     return images.movedim(-1, -3).float() / 127.5 - 1
+
+
+__all__ = ["WINDOWS", "Act", "Imagine", "Observe", "Timing", "WallWM"]

@@ -10,8 +10,9 @@ so that at initialisation V views are bit for bit V copies of the single-view mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import (
     WanAttention,
@@ -22,7 +23,7 @@ from diffusers.models.transformers.transformer_wan import (
 from einops import rearrange
 from torch import Tensor, nn
 
-Rotary = tuple[Tensor, Tensor]
+from wallwm_model.network.views import Rotary, ViewLayout, border_biases, check_inputs, sight_biases
 
 
 class MultiViewBlock(WanTransformerBlock):
@@ -40,8 +41,9 @@ class MultiViewBlock(WanTransformerBlock):
 
     @torch.no_grad()
     def reset_cross_view(self) -> None:
-        """Copy the within-view attention into the branch and close it (W_view = 0)."""
+        """Copy the within-view attention and its modulation into the branch and close it (W_view = 0)."""
         self.cross_view.load_state_dict(self.attn1.state_dict())
+        self.cross_view_table.copy_(self.scale_shift_table[:, :3])
         self.cross_view_out.weight.zero_()
 
     def forward(
@@ -55,7 +57,7 @@ class MultiViewBlock(WanTransformerBlock):
             part.squeeze(2) if per_token else part for part in (table + temb.float()).chunk(6, dim=axis)
         )
         normed = (self.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
-        attended = self.attn1(normed, None, None, rotary)
+        attended = self.attn1(normed, None, layout.within, rotary)
         hidden = (hidden.float() + attended * gate).type_as(hidden)
 
         hidden = self._exchange_views(hidden, temb, layout, per_token)
@@ -80,53 +82,6 @@ class MultiViewBlock(WanTransformerBlock):
         return (hidden.float() + self.cross_view_out(mixed) * gate).type_as(hidden)
 
 
-class ViewLayout:
-    """How a batch of single-view sequences regroups into one sequence per latent frame, and back.
-
-    A sequence holds `extras` tokens and the keyframe's patches, which form one group, then the patches of
-    every later latent frame, which form one group each. `biases` are added to the attention logits of the
-    first group (B, 1, V*first, V*first) and of the later ones (B*F, 1, V*patches, V*patches); None adds none.
-    """
-
-    def __init__(
-        self, views: int, first: int, patches: int, ropes: tuple[Rotary, Rotary],
-        biases: tuple[Tensor | None, Tensor | None] = (None, None),
-    ):  # fmt: skip
-        self.views, self.first, self.patches, self.ropes, self.biases = views, first, patches, ropes, biases
-
-    def join(self, tokens: Tensor) -> list[tuple[Tensor, Rotary, Tensor | None]]:
-        """(B*V, S, D) -> groups [(B, V*first, D)] and, with later frames, (B*F, V*patches, D)."""
-        head = rearrange(tokens[:, : self.first], "(b v) s d -> b (v s) d", v=self.views)
-        groups = [(head, self.ropes[0], self.biases[0])]
-        if tokens.shape[1] > self.first:
-            rest = rearrange(
-                tokens[:, self.first :], "(b v) (f p) d -> (b f) (v p) d", v=self.views, p=self.patches
-            )
-            groups.append((rest, self.ropes[1], self.biases[1]))
-        return groups
-
-    def split(self, groups: list[Tensor]) -> Tensor:
-        """The inverse of `join`, without the rotations."""
-        parts = [rearrange(groups[0], "b (v s) d -> (b v) s d", v=self.views)]
-        if len(groups) > 1:
-            batch = groups[0].shape[0]
-            parts.append(
-                rearrange(groups[1], "(b f) (v p) d -> (b v) (f p) d", b=batch, v=self.views, p=self.patches)
-            )
-        return torch.cat(parts, dim=1)
-
-
-def sight_biases(masks: Tensor, views: int, extras: int) -> tuple[Tensor, Tensor]:
-    """Masks (B, F, V*P, V*P) -> additive biases of a `ViewLayout`.
-
-    Finite instead of -inf, so that exported graphs agree on every backend.
-    """
-    bias = (masks.float() - 1) * 1e4
-    grid = rearrange(bias[:, 0], "b (v p) (w q) -> b v p w q", v=views, w=views)
-    first = rearrange(F.pad(grid, (extras, 0, 0, 0, extras, 0)), "b v p w q -> b 1 (v p) (w q)")
-    return first, rearrange(bias[:, 1:], "b f p q -> (b f) 1 p q")
-
-
 class MultiViewWan(WanTransformer3DModel):
     """A stock Wan DiT whose blocks exchange views; loads a stock state dict with only the branch missing.
 
@@ -143,34 +98,54 @@ class MultiViewWan(WanTransformer3DModel):
             MultiViewBlock(*args, eps=self.config.eps) for _ in range(self.config.num_layers)
         )
         self.views = views
-        self.view_angles = nn.Parameter(
-            torch.arange(views, dtype=torch.float32)[:, None].repeat(1, self.rope.t_dim // 2)
-        )
+        self.view_angles = nn.Parameter(self.first_angles(views, self.rope.t_dim))
 
-    def rotary(self, frames: int, height: int, width: int, extras: int) -> Rotary:
-        """Within-view rotations (1, S, 1, head_dim); extra tokens are not rotated."""
-        cos, sin = self.rope(torch.empty(1, 1, frames, height, width, device=self.view_angles.device))
+    @staticmethod
+    def first_angles(views: int, band: int) -> Tensor:
+        """(V, band / 2): where training starts; every camera is turned by its number [rad]."""
+        return torch.arange(views, dtype=torch.float32)[:, None].repeat(1, band // 2)
+
+    def rotary(self, frames: Sequence[int], height: int, width: int, extras: int) -> Rotary:
+        """Within-view rotations (1, S, 1, head_dim) of latent frames at the times `frames`, in that order.
+
+        Extra tokens are not rotated.
+        """
+        grid = torch.empty(1, 1, max(frames) + 1, height, width, device=self.view_angles.device)
+        cos, sin = (
+            angle.unflatten(1, (max(frames) + 1, -1))[:, list(frames)].flatten(1, 2) for angle in self.rope(grid)
+        )
         ones = torch.ones(1, extras, 1, cos.shape[-1], dtype=cos.dtype, device=cos.device)
         return torch.cat([ones, cos], dim=1).float(), torch.cat([ones * 0, sin], dim=1).float()
 
     def layout(
-        self, height: int, width: int, extras: int, frames: int, masks: Tensor | None = None
+        self,
+        height: int,
+        width: int,
+        extras: int,
+        frames: int,
+        masks: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> ViewLayout:
         """Regrouping and cross-view rotations for sequences of `extras` + frames x patches tokens.
 
         Args:
             masks: (B, frames, V*P, V*P), 1 where two patches may attend to each other, else 0 (sight cones or
                 frustums, `wallwm_model.geometry`); the extra tokens attend to everything.
+            valid: (B, V, frames, P) bool, False for padding that nothing may attend to (`views.valid_tokens`).
         """
         first = self._view_rotary(height, width, extras)
         later = self._view_rotary(height, width, 0) if frames > 1 else first
         p_h, p_w = self.config.patch_size[1:]
         patches = (height // p_h) * (width // p_w)
         biases = (None, None) if masks is None else sight_biases(masks, self.views, extras)
-        return ViewLayout(self.views, extras + patches, patches, (first, later), biases)
+        within = None
+        if valid is not None:
+            *borders, within = border_biases(valid, extras)
+            biases = tuple(border if seen is None else seen + border for seen, border in zip(biases, borders))
+        return ViewLayout(self.views, extras + patches, patches, (first, later), biases, within)
 
     def _view_rotary(self, height: int, width: int, extras: int) -> Rotary:
-        cos, sin = self.rotary(1, height, width, extras)
+        cos, sin = self.rotary([0], height, width, extras)
         band = self.rope.t_dim
         angles = self.view_angles.repeat_interleave(2, dim=1)  # (V, t_dim), as diffusers lays pairs out
 
@@ -182,9 +157,20 @@ class MultiViewWan(WanTransformer3DModel):
         return place(cos, angles.cos()), place(sin, angles.sin())
 
     def embed_time(self, timestep: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """timestep (B,), text (B, L, T) -> temb (B, D), modulation (B, 6, D), text tokens (B, L, D)."""
-        temb, modulation, text, _ = self.condition_embedder(timestep, text)
-        return temb, modulation.unflatten(1, (6, -1)), text
+        """Embeddings of noise levels and words.
+
+        Args:
+            timestep: (N,), or one per token (N, S).
+            text: (N, L, T).
+
+        Returns:
+            temb (N, D) or (N, S, D), modulation (N, 6, D) or (N, S, 6, D), text tokens (N, L, D).
+        """
+        length = timestep.shape[1] if timestep.ndim == 2 else None
+        temb, modulation, text, _ = self.condition_embedder(
+            timestep.flatten(), text, timestep_seq_len=length
+        )
+        return temb, modulation.unflatten(-1, (6, -1)), text
 
     def embed_patches(self, latents: Tensor) -> Tensor:
         """latents (B*V, C, F, h, w) -> tokens (B*V, F*patches, D)."""
@@ -216,19 +202,48 @@ class MultiViewWan(WanTransformer3DModel):
             q=p_w,
         )
 
-    def forward(self, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        """Velocity of all views: (B, V, C, F, h, w), timestep (B,), text (B, L, T) -> (B, V, C, F, h, w)."""
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        *,
+        masks: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Velocity of all views.
+
+        Args:
+            latents: (B, V, C, F, h, w).
+            timestep: (B,), or one per token (B, S), S = F * patches: Wan2.2's conditioning on clean first frames.
+            text: (B, L, T).
+            masks, valid: see `layout`.
+
+        Returns:
+            (B, V, C, F, h, w); zero where `valid` says that there is only padding.
+
+        Raises:
+            SpecError: shapes that do not fit the model or each other.
+        """
+        check_inputs(self.config, self.views, latents, timestep, text, masks, valid)
         batch, views, _, frames, height, width = latents.shape
-        flat = latents.flatten(0, 1)
+        shown = None if valid is None else self._spread(valid, height, width)
+        flat = (latents if shown is None else latents.masked_fill(~shown, 0.0)).flatten(0, 1)
         temb, modulation, words = self.embed_time(
-            timestep.repeat_interleave(views), text.repeat_interleave(views, 0)
+            timestep.repeat_interleave(views, 0), text.repeat_interleave(views, 0)
         )
         states = self.run(
             self.embed_patches(flat),
             words,
             modulation,
-            self.rotary(frames, height, width, 0),
-            self.layout(height, width, 0, frames),
+            self.rotary(range(frames), height, width, 0),
+            self.layout(height, width, 0, frames, masks, valid),
         )
-        out = self.velocity(states[-1], temb, frames, height, width)
-        return out.unflatten(0, (batch, views))
+        out = self.velocity(states[-1], temb, frames, height, width).unflatten(0, (batch, views))
+        return out if shown is None else out.masked_fill(~shown, 0.0)
+
+    def _spread(self, valid: Tensor, height: int, width: int) -> Tensor:
+        """Valid tokens (B, V, F, P) -> valid latents (B, V, 1, F, h, w)."""
+        p_h, p_w = self.config.patch_size[1:]
+        grid = valid.unflatten(-1, (height // p_h, width // p_w))
+        return grid.repeat_interleave(p_h, -2).repeat_interleave(p_w, -1)[:, :, None]

@@ -49,7 +49,9 @@ class World:
     """One look at the world.
 
     Attributes:
-        states: per layer, (B, V*S0, D): the keyframe's tokens of all views.
+        states: per layer, (B, V*S, D): tokens of all views, per view the keyframe's, then those of every other
+            latent frame that the action tower may read.
+        tau: (V*S,) int64, the latent frame of each of those tokens: 0 the keyframe, negative the past.
         sight: what the key points alone say, before any word was read.
         groundings: from every layer but the first; the last is the best.
         remaining: (B,) remaining length of the event / horizon.
@@ -57,6 +59,7 @@ class World:
     """
 
     states: list[Tensor]
+    tau: Tensor
     sight: Sight
     groundings: list[Grounding]
     remaining: Tensor
@@ -139,81 +142,104 @@ class VideoTower(nn.Module):
             nn.LayerNorm(query_width), nn.Linear(query_width, 128), nn.SiLU(), nn.Linear(128, 1)
         )
 
+    def look(self, keyframes: Tensor) -> Sight:
+        """Keyframes (B, V, 3, H, W) in [-1, 1] -> where things are, by the key points alone."""
+        points = torch.cat([points for *_, points in self._stems(keyframes)], dim=1)
+        return self.objects(points)[0]
+
     def forward(
-        self, keyframes: Tensor, tokens: Tensor, noisy: Tensor | None = None, t: Tensor | None = None
+        self,
+        keyframes: Tensor,
+        text: Tensor,
+        *,
+        history: Tensor | None = None,
+        noisy: Tensor | None = None,
+        t: Tensor | None = None,
+        masks: Tensor | None = None,
+        read_future: bool = False,
     ) -> World:
         """One pass.
 
         Args:
             keyframes: (B, V, 3, H, W) in [-1, 1].
-            tokens: (B, L) word ids of the caption.
+            text: (B, L, text_width) features of the caption or instruction, from any source.
+            history: (B, V, C, M, h, w) clean latents of the M latent frames before the keyframe, oldest first.
             noisy: (B, V, C, F, h, w) noisy future latents; None looks at the keyframes only.
             t: (B,) their noise level in (0, 1].
+            masks: (B, M + 1 + F, V*P, V*P), 1 where patches may attend across views: the keyframe's, then those
+                of the history and of the future; None lets all attend.
+            read_future: also give the future tokens to the action tower.
         """
         batch, views = keyframes.shape[:2]
-        hidden, size, points = self._embed(keyframes, noisy)
-        frames = 1 if noisy is None else 1 + noisy.shape[3]
+        past = 0 if history is None else history.shape[3]
+        later = 0 if noisy is None else noisy.shape[3]
+        hidden, size, points = self._embed(keyframes, [x for x in (history, noisy) if x is not None])
         sight, things = self.objects(points)
-        text = torch.cat([self.captions(tokens), things], dim=1)
-        text = repeat(text, "b l d -> (b v) l d", v=views)
-        temb, modulation, words = self._times(text, t, hidden.shape[1])
+        text = repeat(torch.cat([text, things], dim=1), "b l d -> (b v) l d", v=views)
+        clean = self.config.extras + (1 + past) * self.config.patches
+        temb, modulation, words = self._times(text, t, clean, hidden.shape[1])
+        order = [0, *range(-past, 0), *range(1, later + 1)]
+        extras = self.config.extras
         states = self.dit.run(
             hidden,
             words,
             modulation,
-            self.dit.rotary(frames, size, size, self.config.extras),
-            self.dit.layout(size, size, self.config.extras, frames),
+            self.dit.rotary([self.config.history + frame for frame in order], size, size, extras),
+            self.dit.layout(size, size, extras, len(order), masks),
         )
         velocity = None
         if noisy is not None:
-            patches = states[-1][:, self.config.extras :]
-            velocity = self.dit.velocity(patches, temb[:, self.config.extras :], frames, size, size)
-            velocity = velocity.unflatten(0, (batch, views))[:, :, :, 1:]
-        return self._read(states, views, sight, velocity)
+            temb = temb[:, extras:] if temb.ndim == 3 else temb
+            velocity = self.dit.velocity(states[-1][:, extras:], temb, len(order), size, size)
+            velocity = velocity.unflatten(0, (batch, views))[:, :, :, 1 + past :]
+        readable = order if read_future else order[: 1 + past]
+        return self._read(states, views, readable, sight, velocity)
 
-    def _embed(self, keyframes: Tensor, noisy: Tensor | None) -> tuple[Tensor, int, Tensor]:
-        """Tokens (B*V, extras + F*patches, D), the latent's side, key points (B, V * 6 * keypoints)."""
-        batch, views = keyframes.shape[:2]
-        fixed, mounted = self.stems[0](keyframes[:, 0]), self.stems[1](keyframes[:, 1:].flatten(0, 1))
-        patches, keypoint, points = (
-            torch.cat([f[:, None], m.unflatten(0, (batch, views - 1))], dim=1).flatten(0, 1)
-            for f, m in zip(fixed, mounted)
-        )
+    def _stems(self, keyframes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Per view: patch features (B, P, D), key-point token (B, 1, D), key points (B, 6 * keypoints)."""
+        mounted = self.stems[1](keyframes[:, 1:].flatten(0, 1))
+        others = keyframes.shape[1] - 1
+        by_view = zip(*(part.unflatten(0, (-1, others)).unbind(1) for part in mounted))
+        return [self.stems[0](keyframes[:, 0]), *by_view]
+
+    def _embed(self, keyframes: Tensor, frames: list[Tensor]) -> tuple[Tensor, int, Tensor]:
+        """Tokens (B*V, extras + (1 + frames)*P, D), the latent's side, key points (B, V * 6 * keypoints)."""
+        batch = keyframes.shape[0]
+        stems = self._stems(keyframes)
+        patches, keypoint = (torch.stack(part, dim=1).flatten(0, 1) for part in list(zip(*stems))[:2])
         latents = self.codec.encode(keyframes.flatten(0, 1)[:, :, None])
-        if noisy is not None:
-            latents = torch.cat([latents, noisy.flatten(0, 1)], dim=2)
+        latents = torch.cat([latents, *(x.flatten(0, 1) for x in frames)], dim=2)
         embedded = self.dit.embed_patches(latents)
         first = embedded[:, : self.config.patches] + patches
         queries = repeat(self.queries, "v q d -> (b v) q d", b=batch)
         hidden = torch.cat([keypoint, queries, first, embedded[:, self.config.patches :]], dim=1)
-        return hidden, latents.shape[-1], points.unflatten(0, (batch, views)).flatten(1)
+        return hidden, latents.shape[-1], torch.cat([points for *_, points in stems], dim=1)
 
-    def _times(self, text: Tensor, t: Tensor | None, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean keyframe tokens have timestep 0, future tokens their own (first-frame conditioning)."""
+    def _times(
+        self, text: Tensor, t: Tensor | None, clean: int, length: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The first `clean` tokens have timestep 0, future tokens their own (first-frame conditioning)."""
         rows = text.shape[0]
-        clean = torch.zeros(rows, device=text.device)
-        temb, modulation, words = self.dit.embed_time(clean, text)
+        temb, modulation, words = self.dit.embed_time(torch.zeros(rows, device=text.device), text)
         if t is None:
             return temb, modulation, words
-        later = (t * TIME_SCALE).repeat_interleave(rows // t.shape[0])
-        temb_later, modulation_later, _ = self.dit.embed_time(later, text)
-        first = self.config.extras + self.config.patches
-        temb, modulation = (
-            torch.cat(
-                [
-                    a[:, None].expand(-1, first, *a.shape[1:]),
-                    b[:, None].expand(-1, length - first, *b.shape[1:]),
-                ],
-                dim=1,
-            )
-            for a, b in ((temb, temb_later), (modulation, modulation_later))
-        )
-        return temb, modulation, words
+        level = (t * TIME_SCALE).repeat_interleave(rows // t.shape[0])
+        temb_later, modulation_later, _ = self.dit.embed_time(level, text)
 
-    def _read(self, states: list[Tensor], views: int, sight: Sight, velocity: Tensor | None) -> World:
-        first = self.config.extras + self.config.patches
-        keyframe = [rearrange(s[:, :first], "(b v) s d -> b (v s) d", v=views) for s in states]
-        queries = [rearrange(s[:, 1 : self.config.extras], "(b v) q d -> b (v q d)", v=views) for s in states]
+        def per_token(now: Tensor, later: Tensor) -> Tensor:
+            first = now[:, None].expand(-1, clean, *now.shape[1:])
+            return torch.cat([first, later[:, None].expand(-1, length - clean, *later.shape[1:])], dim=1)
+
+        return per_token(temb, temb_later), per_token(modulation, modulation_later), words
+
+    def _read(
+        self, states: list[Tensor], views: int, frames: list[int], sight: Sight, velocity: Tensor | None
+    ) -> World:
+        extras, patches = self.config.extras, self.config.patches
+        length = extras + len(frames) * patches
+        tau = torch.tensor([0] * extras + [frame for frame in frames for _ in range(patches)]).repeat(views)
+        kept = [rearrange(s[:, :length], "(b v) s d -> b (v s) d", v=views) for s in states]
+        queries = [rearrange(s[:, 1:extras], "(b v) q d -> b (v q d)", v=views) for s in states]
         groundings = [head(q) for head, q in zip(self.grounding, queries[1:])]
         remaining = self.remaining(queries[-1]).squeeze(-1)
-        return World(keyframe, sight, groundings, remaining, velocity)
+        return World(kept, tau.to(sight.position.device), sight, groundings, remaining, velocity)

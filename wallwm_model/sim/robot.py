@@ -12,6 +12,8 @@ from wallwm_model.captions import ARMS
 ARM_JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 JOINTS = tuple(f"{arm}_{joint}" for arm in ARMS for joint in (*ARM_JOINTS, "gripper"))
 CAMERAS = ("head_cam", "wrist_cam_left", "wrist_cam_right")
+# What the MuJoCo model calls them: the arm is attached twice, with a prefix.
+MODEL_CAMERA = dict(zip(CAMERAS, ("head_cam", "left_wrist_cam", "right_wrist_cam")))
 
 # Base frame in the world: the arms stand at the table's sides and face each other.
 BASE_XYZ = {"left": (0.30, 0.45, 0.0), "right": (0.30, -0.45, 0.0)}  # [m]

@@ -9,13 +9,22 @@ import numpy as np
 from wallwm_model.captions import ARMS, CUBE_COLOURS, PAD_COLOURS
 from wallwm_model.errors import SimulationError
 from wallwm_model.sim import judge, rendering
-from wallwm_model.sim.robot import ARM_JOINTS, CAMERAS, HOME, LOWER, TIMESTEP, UPPER, build_model
+from wallwm_model.sim.calibration import intrinsics
+from wallwm_model.sim.robot import (
+    ARM_JOINTS,
+    CAMERAS,
+    HOME,
+    LOWER,
+    MODEL_CAMERA,
+    TIMESTEP,
+    UPPER,
+    build_model,
+)
 from wallwm_model.sim.scene import Scene
 
 STEP_S = 0.05  # one action step [s]
 TICK_S = 0.01  # targets are interpolated and sent this often [s]
 SETTLE_S = 0.3  # physics after a reset, so that everything lies still [s]
-_MODEL_CAMERA = {"wrist_cam_left": "left_wrist_cam", "wrist_cam_right": "right_wrist_cam"}
 _VIEWS = (*CAMERAS, "overview")
 
 
@@ -149,18 +158,16 @@ class Simulation:
             raise SimulationError(f"camera must be one of {', '.join(_VIEWS)}; found {name!r}")
         if self._renderer is None:
             self._renderer = rendering.create(self._renderer_name, self.model, self.image_size)
-        return self._renderer.draw(self.data, _MODEL_CAMERA.get(name, name))
+        return self._renderer.draw(self.data, MODEL_CAMERA.get(name, name))
 
     def camera_info(self, name: str) -> dict:
-        """A camera's K (3, 3) [px], width, height [px], fovy [rad] and mount (link name or `world`)."""
+        """A camera's K (3, 3) [px; a whole number is a pixel's centre], width, height, fovy [rad] and mount."""
         if name not in CAMERAS:
             raise SimulationError(f"camera must be one of {', '.join(CAMERAS)}; found {name!r}")
-        camera, size = self.model.camera(_MODEL_CAMERA.get(name, name)), self.image_size
+        camera, size = self.model.camera(MODEL_CAMERA.get(name, name)), self.image_size
         fovy = float(np.radians(camera.fovy[0]))
-        focal = size / 2 / np.tan(fovy / 2)
-        k = np.array([(focal, 0.0, size / 2), (0.0, focal, size / 2), (0.0, 0.0, 1.0)])
         mount = self.model.body(camera.bodyid[0]).name
-        return {"K": k, "width": size, "height": size, "fovy": fovy, "mount": mount}
+        return {"K": intrinsics(fovy, size), "width": size, "height": size, "fovy": fovy, "mount": mount}
 
     def pinch(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
         """Midpoint between an arm's finger pads: position (3,) [m] and orientation (3, 3), world frame."""

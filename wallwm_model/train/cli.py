@@ -10,10 +10,10 @@ from pathlib import Path
 
 from wallwm_model.captions import vocabulary
 from wallwm_model.errors import SpecError
-from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
+from wallwm_model.spec import MODES, SOURCES, CameraSpec, ModelSpec, Normalisation
 
 
-def make_spec(name: str, data: Path) -> ModelSpec:
+def make_spec(name: str, preset: str, data: Path) -> ModelSpec:
     """The specification of a model trained on `data`: cameras and joints of the data, statistics over it."""
     from wallwm_model.network.codec import GROUP
     from wallwm_model.train.dataset import EventDataset
@@ -33,16 +33,22 @@ def make_spec(name: str, data: Path) -> ModelSpec:
             tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) for v in std)
         ),
         vocabulary=vocabulary(),
+        preset=preset,
+        modes=MODES,
+        sources=SOURCES[:2],
+        takes_mask=True,
+        takes_prefix=True,
+        picture_steps=described["frame_steps"],
     )
 
 
 def sim_cameras(names: list[str], size: int) -> tuple[CameraSpec, ...]:
     """The simulated robot's cameras as the network sees them."""
-    from wallwm_model.sim.simulation import Simulation
+    from wallwm_model.sim.calibration import sim_calibration
 
-    simulation = Simulation()
-    found = {name: simulation.camera_info(name) for name in names}
-    return tuple(CameraSpec(n, size, size, i["mount"], round(i["fovy"], 6)) for n, i in found.items())
+    cameras = sim_calibration().cameras
+    return tuple(CameraSpec.of(cameras[name], size, size) for name in names)
+
 
 
 def train(
@@ -51,7 +57,7 @@ def train(
     """Train `name` on `data`, stage by stage, resuming whatever lies in `out`."""
     import torch.multiprocessing as mp
 
-    from wallwm_model.train.loop import RECIPES, STAGES
+    from wallwm_model.train.recipes import RECIPES, STAGES
 
     if name not in RECIPES:
         raise SpecError(f"model must be one of {', '.join(RECIPES)}; found {name!r}")
@@ -60,7 +66,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     spec_path = out / "spec.json"
     if not spec_path.is_file():
-        spec_path.write_text(make_spec(name, data).to_json())
+        spec_path.write_text(make_spec(name, RECIPES[name].preset, data).to_json())
     for stage in stages:
         args = (name, stage, data, out, steps, processes)
         if processes == 1:
@@ -74,18 +80,19 @@ def worker(rank: int, name: str, stage: str, data: Path, out: Path, steps: int |
     import torch
     import torch.distributed as dist
 
-    from wallwm_model.train.loop import RECIPES, Stage, build, run_stage
+    from wallwm_model.train.loop import Stage, build, run_stage
+    from wallwm_model.train.recipes import RECIPES
 
     torch.set_num_threads(1)
     if processes > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         store = out / f".{stage}-{os.getppid()}-rendezvous"
         dist.init_process_group("gloo", init_method=f"file://{store.resolve()}", rank=rank, world_size=processes)
-    config = RECIPES[name][stage]
+    config = RECIPES[name].stages[stage]
     if steps is not None:
         config = dataclasses.replace(config, steps=steps)
     spec = ModelSpec.load(out / "spec.json")
-    run = Stage(stage, build(name, spec, out, stage), spec, config, out)
+    run = Stage(stage, build(spec, out, stage), spec, config, out)
     try:
         with Progress(stage, config.steps, out, shown=rank == 0) as progress:
             run_stage(run, data, report=progress)

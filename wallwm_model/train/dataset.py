@@ -1,4 +1,4 @@
-"""Event demonstrations as training batches: bucketed by length, mirrored left-right at random."""
+"""Demonstrations as training batches: events and fixed-length chunks, mirrored left-right at random."""
 
 from __future__ import annotations
 
@@ -11,41 +11,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wallwm_model.captions import mirror
-from wallwm_model.data.mirror import mirror_sample
+from wallwm_model.captions import UNSEEN_PAIRS, mirror
+from wallwm_model.data.mirror import mirror_frames, mirror_sample
 from wallwm_model.data.samples import SampleSet
+from wallwm_model.network.action import WINDOWS
 from wallwm_model.network.codec import GROUP
 from wallwm_model.spec import ModelSpec
+from wallwm_model.train.moments import MomentTable
 
 HELD_OUT = 0.03  # share of episodes kept for validation
+AT_START = 0.5  # share of event batches drawn from where events begin; the rest begin anywhere
+ATOMIC = 0.5  # share of fixed chunks told by the present event's caption, the rest by the whole task's sentence
 
 
 @dataclass
 class Batch:
-    """B events whose lengths need the same number of latent frames; V cameras, D joints, T padded steps.
+    """B chunks; V cameras, D joints, T steps.
 
     Attributes:
         images: (B, V, H, W, 3) uint8 keyframes.
-        future: (B, V, 4F, H, W, 3) uint8 later frames, or None.
-        tokens: (B, L) int64.
+        history: (B, V, 4M, H, W, 3) uint8 pictures of the past, or None (event window).
+        future: (B, V, 4F, H, W, 3) uint8 later pictures, or None.
+        tokens: (B, L) int64 of the caption or instruction.
         state: (B, D), actions: (B, T, D), both normalised.
-        length: (B,) event lengths [steps], float.
+        valid: (B, T) bool, steps that are known.
+        length: (B,) chunk length that the action tower is told [steps], float.
+        remaining: (B,) steps left of the present event, float.
+        window, chunk: (B,) int64, see `ActionTower`.
         position: (B, 9, 3) [m], position_mask (B, 9); yaw (B, 4) [rad].
         end: (B, 2, 3) pinch points at the event's end [m].
         event: (B,) event names.
+        moments: (B, 1 + M + F) rows of `SampleSet.moments` of the keyframe, past and future latent frames;
+            flip: (B,) bool, whether a row is mirrored.
     """
 
     images: Tensor
+    history: Tensor | None
     future: Tensor | None
     tokens: Tensor
     state: Tensor
     actions: Tensor
+    valid: Tensor
     length: Tensor
+    remaining: Tensor
+    window: Tensor
+    chunk: Tensor
     position: Tensor
     position_mask: Tensor
     yaw: Tensor
     end: Tensor
     event: np.ndarray
+    moments: np.ndarray
+    flip: np.ndarray
 
 
 class EventDataset:
@@ -53,30 +70,29 @@ class EventDataset:
 
     Attributes:
         samples: all of the folder's samples.
-        rows: which of them belong here.
+        table: all places where chunks can begin.
+        rows: which rows of the table belong here.
     """
 
     def __init__(self, folder: Path, *, held_out: bool = False):
         self.samples = SampleSet(folder)
         self.columns = self.samples.columns
+        self.table = MomentTable(self.samples)
         rank = (self.columns["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
-        self.rows = np.flatnonzero((rank < 1000 * HELD_OUT) == held_out)
+        unseen = (self.table.pairs[:, None] == np.array(UNSEEN_PAIRS)[None]).all(-1).any(-1)
+        self.chosen = np.flatnonzero(((rank < 1000 * HELD_OUT) == held_out) & ~unseen)
+        moving = np.isin(self.table.sample, self.chosen) & ~self.table.quasi_static()
+        self.rows = np.flatnonzero(moving)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation (D,) of states and actions, left-right symmetric."""
-        chosen = {k: self.columns[k][self.rows] for k in ("state", "actions")}
-        valid = np.arange(chosen["actions"].shape[1])[None] < self.columns["length"][self.rows][:, None]
+        chosen = {k: self.columns[k][self.chosen] for k in ("state", "actions")}
+        valid = np.arange(chosen["actions"].shape[1])[None] < self.columns["length"][self.chosen][:, None]
         values = [x for s in (chosen, mirror_sample(chosen)) for x in (s["state"], s["actions"][valid])]
         return np.concatenate(values).mean(0), np.concatenate(values).std(0)
-
-    def batch(self, rows: np.ndarray, frames: int) -> dict[str, np.ndarray]:
-        """Samples `rows` with their first `frames` pictures, the last one repeated where an event has ended."""
-        clips = (self.samples.frames(row) for row in rows)
-        pictures = np.stack([clip[np.minimum(np.arange(frames), len(clip) - 1)] for clip in clips])
-        return {k: column[rows] for k, column in self.columns.items()} | {"frames": pictures}
 
 
 class Loader:
@@ -84,47 +100,113 @@ class Loader:
 
     def __init__(self, data: EventDataset, spec: ModelSpec, *, batch: int, seed: int, rank: int = 0):
         self.data, self.spec, self.batch, self.seed, self.rank = data, spec, batch, seed, rank
-        frames = np.ceil(data.columns["length"][data.rows] / spec.steps_per_latent).astype(int)
-        self.buckets = {int(f): data.rows[frames == f] for f in np.unique(frames)}
-        captions = {str(c) for c in data.columns["caption"]}
-        self.tokens = {c: spec.tokenise(c) for c in captions | {mirror(c) for c in captions}}
+        table = data.table
+        self.starts = data.rows[table.step[data.rows] == 0]
+        self.latents = np.ceil(table.left / spec.steps_per_latent).astype(int)
+        said = {str(c) for c in (*np.unique(data.columns["caption"]), *np.unique(table.instructions))}
+        self.tokens = {c: spec.tokenise(c) for c in said | {mirror(c) for c in said}}
 
-    def at(self, step: int, *, video: bool = False, mixed: bool = False) -> Batch:
-        """The batch of one step; with `video` the later frames too; `mixed` draws from all lengths at once."""
-        rng = np.random.default_rng((self.seed, step, self.rank))
-        if mixed:
-            rows = rng.choice(self.data.rows, self.batch)
-            return self.collect(rows, self.spec.latent_frames, rng.random(self.batch) < 0.5, video=video)
-        names = list(self.buckets)
-        share = np.array([len(self.buckets[n]) for n in names], dtype=float)
-        frames = int(rng.choice(names, p=share / share.sum()))
-        rows = rng.choice(self.buckets[frames], self.batch)
-        return self.collect(rows, frames, rng.random(self.batch) < 0.5, video=video)
+    def event(self, step: int, *, video: bool = False, mixed: bool = False) -> Batch:
+        """Chunks that end with their events.
+
+        Args:
+            step: of the training.
+            video: load the later pictures too; then all events need the same number of latent frames.
+            mixed: draw from all lengths at once.
+        """
+        rng = np.random.default_rng((self.seed, step, self.rank, 0))
+        pool = self.starts if rng.random() < AT_START else self.data.rows
+        frames = self.spec.latent_frames
+        if not mixed:
+            frames = int(self.latents[rng.choice(pool)])
+            pool = pool[self.latents[pool] == frames]
+        rows = rng.choice(pool, self.batch)
+        return self.collect_events(rows, frames, rng.random(self.batch) < 0.5, video=video)
+
+    def unified(self, step: int, *, video: bool = False, atomic: float = ATOMIC) -> Batch:
+        """Chunks of fixed length with pictures of the past; a share `atomic` is told by the event's caption."""
+        rng = np.random.default_rng((self.seed, step, self.rank, 1))
+        rows = rng.choice(self.data.rows, self.batch)
+        flip, told = rng.random(self.batch) < 0.5, rng.random(self.batch) < atomic
+        known = rng.random(self.batch) < 0.5
+        return self.collect_chunks(rows, flip, told, known, video=video)
 
     def sweep(self, *, video: bool = False) -> Iterator[Batch]:
-        """Every sample once, not mirrored, in batches of up to `batch` (validation)."""
-        for frames, rows in self.buckets.items():
+        """Every event once from its start, not mirrored, in batches of up to `batch` (validation)."""
+        for frames in np.unique(self.latents[self.starts]):
+            rows = self.starts[self.latents[self.starts] == frames]
             for part in np.array_split(rows, math.ceil(len(rows) / self.batch)):
-                yield self.collect(part, frames, np.zeros(len(part), bool), video=video)
+                yield self.collect_events(part, int(frames), np.zeros(len(part), bool), video=video)
 
-    def collect(self, rows: np.ndarray, latents: int, flip: np.ndarray, *, video: bool) -> Batch:
-        """Assemble samples `rows`, none longer than `latents` latent frames, mirrored where `flip`."""
+    def collect_events(self, rows: np.ndarray, latents: int, flip: np.ndarray, *, video: bool) -> Batch:
+        """Rests of events from `rows` on, none longer than `latents` latent frames, mirrored where `flip`."""
+        table = self.data.table
         steps = latents * self.spec.steps_per_latent
-        plain = self.data.batch(rows, 1 + GROUP * latents if video else 1)
+        actions, known = zip(*(table.event_actions(row, steps) for row in rows))
+        after = table.after(rows, GROUP * latents, across=False) if video else None
+        captions = self.data.columns["caption"][table.sample[rows]]
+        left = table.left[rows]
+        return self._collect(rows, flip, captions, np.stack(actions), np.array(known), left, after=after)
+
+    def collect_chunks(
+        self, rows: np.ndarray, flip: np.ndarray, atomic: np.ndarray, counted: np.ndarray, *, video: bool
+    ) -> Batch:
+        """Fixed-length chunks from `rows` on; `atomic` (B,) says which follow their event's caption only, and
+        `counted` (B,) which know their chunk's index."""
+        table, steps = self.data.table, self.spec.chunk_steps
+        found = [
+            (table.event_actions(row, steps)[0], steps) if one else table.task_actions(row, steps)
+            for row, one in zip(rows, atomic)
+        ]
+        actions, known = zip(*found)
+        sample = table.sample[rows]
+        text = np.where(atomic, self.data.columns["caption"][sample], table.instructions[sample])
+        past = table.before(rows, self.spec.history_pictures)
+        after = table.after(rows, steps // self.spec.picture_steps, across=True) if video else None
+        index = np.where(counted, table.chunk_index(rows, steps), 0)
+        length = np.full(len(rows), steps)
+        return self._collect(
+            rows, flip, text, np.stack(actions), np.array(known), length, past=past, after=after, chunk=index
+        )
+
+    def _collect(
+        self, rows, flip, text, actions, known, length, *, past=None, after=None, chunk=None
+    ) -> Batch:  # fmt: skip
+        data, table, norm = self.data, self.data.table, self.spec.normalisation
+        sample, now = table.sample[rows], table.moment[rows]
+        plain = {k: v[now] for k, v in data.samples.moments.items()}
+        plain |= {"actions": actions, "caption": text, "end_gripper": data.columns["end_gripper"][sample]}
         mirrored = mirror_sample(plain)
         s = {k: np.where(flip.reshape(-1, *[1] * (v.ndim - 1)), mirrored[k], v) for k, v in plain.items()}
-        pictures = torch.from_numpy(s["frames"]).transpose(1, 2)
-        norm = self.spec.normalisation
+        window = WINDOWS.index("event" if past is None else "observation")
         return Batch(
-            images=pictures[:, :, 0],
-            future=pictures[:, :, 1:] if video else None,
+            images=self._pictures(now[:, None], flip)[:, :, 0],
+            history=None if past is None else self._pictures(past, flip),
+            future=None if after is None else self._pictures(after, flip),
             tokens=torch.from_numpy(np.stack([self.tokens[str(c)] for c in s["caption"]])),
             state=torch.from_numpy(norm.encode(s["state"])),
-            actions=torch.from_numpy(norm.encode(s["actions"][:, :steps])),
-            length=torch.from_numpy(s["length"].astype(np.float32)),
+            actions=torch.from_numpy(norm.encode(s["actions"])),
+            valid=torch.from_numpy(np.arange(actions.shape[1])[None] < known[:, None]),
+            length=torch.from_numpy(length.astype(np.float32)),
+            remaining=torch.from_numpy(table.left[rows].astype(np.float32)),
+            window=torch.full((len(rows),), window),
+            chunk=torch.from_numpy(np.zeros(len(rows), int) if chunk is None else chunk),
             position=torch.from_numpy(s["ground_xyz"].astype(np.float32)),
             position_mask=torch.from_numpy(s["ground_mask"]),
             yaw=torch.from_numpy(s["ground_yaw"].astype(np.float32)),
             end=torch.from_numpy(s["end_gripper"].astype(np.float32)),
-            event=s["event"],
+            event=data.columns["event"][sample],
+            moments=self._latent_moments(now, past, after),
+            flip=flip,
         )
+
+    def _pictures(self, moments: np.ndarray, flip: np.ndarray) -> Tensor:
+        """(B, n) moments -> (B, V, n, H, W, 3) uint8."""
+        found = self.data.samples.pictures(moments)
+        found = np.where(flip[:, None, None, None, None, None], mirror_frames(found), found)
+        return torch.from_numpy(found).transpose(1, 2)
+
+    def _latent_moments(self, now: np.ndarray, past, after) -> np.ndarray:
+        """The last moment of each latent frame: keyframe, past, future."""
+        groups = [now[:, None], *(x[:, GROUP - 1 :: GROUP] for x in (past, after) if x is not None)]
+        return np.concatenate(groups, axis=1)

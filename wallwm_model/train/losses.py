@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wallwm_model.flow import euler
-from wallwm_model.network.model import WORLD_SCALE, WallWM, network_pictures, normalise
+from wallwm_model.network.action import Timing
+from wallwm_model.network.model import WORLD_SCALE, WallWM, encode_history, network_pictures, normalise
 from wallwm_model.network.world import Grounding, Sight, World
 from wallwm_model.spec import ModelSpec
+from wallwm_model.train.augment import Tube, drop_captions, relight
 from wallwm_model.train.dataset import Batch
 from wallwm_model.train.kinematics import pinch_points
+from wallwm_model.train.recipes import LossConfig
+from wallwm_model.train.sight import SightTable
 
 REACH_SCALE = 0.03  # gripper error that counts as one unit [m]
+ANCHOR = 0.9  # noise level at which the anchored time map reads the video: step 45 of 50 (method.md, section 3)
+
+
+@dataclass
+class Task:
+    """What every loss needs beside the batch: model, its specification, settings, view masks, random numbers."""
+
+    model: WallWM
+    spec: ModelSpec
+    config: LossConfig
+    sight: SightTable | None
+    generator: torch.Generator
+
+    def covisible(self, batch: Batch) -> Tensor | None:
+        """(B, frames, V*P, V*P) bool, which patches see a common point; None without sight masks."""
+        if self.sight is None or not self.config.sight:
+            return None
+        return torch.from_numpy(self.sight.masks(batch.moments, batch.flip))
+
+    def masks(self, covisible: Tensor | None) -> Tensor | None:
+        """Masks for the cross-view attention: a share of the samples is held to what is co-visible."""
+        if covisible is None:
+            return None
+        free = torch.rand(len(covisible), generator=self.generator) >= self.config.sight
+        return (covisible | free[:, None, None, None]).float()
 
 
 def sight_loss(found: Sight | Grounding, batch: Batch) -> Tensor:
@@ -25,62 +57,162 @@ def sight_loss(found: Sight | Grounding, batch: Batch) -> Tensor:
     return (place * mask).sum() / (3 * mask.sum()) + (yaw * cubes).sum() / cubes.sum()
 
 
-def grounding_loss(found: Grounding, batch: Batch) -> Tensor:
-    """As `sight_loss`, and the pinch points at the event's end."""
-    end = F.smooth_l1_loss(found.end, normalise(batch.end), beta=0.05)
-    return sight_loss(found, batch) + 2 * end
+def world_loss(world: World, batch: Batch, horizon: int, told: Tensor) -> dict[str, Tensor]:
+    """Sight; grounding at every depth; the event's end and remaining time where the text was `told` (B,)."""
+    share = told.float() / told.float().sum().clamp(min=1)
+
+    def grounding(found: Grounding) -> Tensor:
+        end = F.smooth_l1_loss(found.end, normalise(batch.end), beta=0.05, reduction="none").mean((1, 2))
+        return sight_loss(found, batch) + 2 * (end * share).sum()
+
+    losses = [grounding(g) for g in world.groundings]
+    remaining = F.smooth_l1_loss(world.remaining, batch.remaining / horizon, beta=0.05, reduction="none")
+    return {
+        "sight": sight_loss(world.sight, batch),
+        "grounding": losses[-1] + 0.3 * sum(losses[:-1]),
+        "remaining": 2 * (remaining * share).sum(),
+    }
 
 
-def world_loss(world: World, batch: Batch, horizon: int) -> dict[str, Tensor]:
-    """Sight, grounding at every depth, and the remaining time (Huber)."""
-    losses = [grounding_loss(g, batch) for g in world.groundings]
-    remaining = F.smooth_l1_loss(world.remaining, batch.length / horizon, beta=0.05)
-    grounding = losses[-1] + 0.3 * sum(losses[:-1])
-    return {"sight": sight_loss(world.sight, batch), "grounding": grounding, "remaining": 2 * remaining}
+def look_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
+    """The cheap start of stage 1: key points alone must say where things are."""
+    keyframes, *_ = relight(batch, task.config.relight, task.generator)
+    return {"sight": sight_loss(task.model.video.look(keyframes), batch)}
 
 
-def video_loss(model: WallWM, batch: Batch, horizon: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Stage 1: with later frames also the flow-matching loss on their latents, C* = noise - z0."""
-    keyframes = network_pictures(batch.images)
-    if batch.future is None:
-        return world_loss(model.video(keyframes, batch.tokens), batch, horizon)
-    clean = encode(model, batch)
-    t = torch.sigmoid(torch.randn(len(clean), generator=generator) + 0.5)
-    noise = torch.randn(clean.shape, generator=generator)
+def video_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
+    """Stage 1: with later pictures also the flow-matching loss on their latents, C* = noise - z0."""
+    model, horizon = task.model, task.spec.horizon
+    keyframes, history, future = relight(batch, task.config.relight, task.generator)
+    text, covisible = model.video.captions(batch.tokens), task.covisible(batch)
+    masks = task.masks(covisible)
+    past = None if history is None else encode_pictures(model, keyframes, history)
+    everyone = torch.ones(len(text), dtype=torch.bool)
+    if future is None:
+        return world_loss(model.video(keyframes, text, history=past, masks=masks), batch, horizon, everyone)
+    told = ~drop_captions(batch.remaining, task.spec, task.generator)
+    clean = encode_pictures(model, keyframes, future)
+    t = torch.sigmoid(torch.randn(len(clean), generator=task.generator) + 0.5)
+    noise = torch.randn(clean.shape, generator=task.generator)
     level = t[:, None, None, None, None, None]
-    world = model.video(keyframes, batch.tokens, (1 - level) * clean + level * noise, t)
-    video = F.mse_loss(world.velocity, noise - clean)
-    return world_loss(world, batch, horizon) | {"video": 0.3 * video}
+    noisy = (1 - level) * clean + level * noise
+    weight = torch.ones_like(clean)
+    if covisible is not None and task.config.tube:
+        tube = Tube.draw(covisible[:, 0], model.config, task.config.tube, task.generator)
+        noisy, weight = tube.hide(noisy, noise), tube.weigh(weight, task.config.tube_weight)
+        keyframes = tube.hide_keyframes(keyframes, task.config.tube_condition, task.generator)
+    text = text * told[:, None, None]
+    world = model.video(keyframes, text, history=past, noisy=noisy, t=t, masks=masks)
+    video = (weight * (world.velocity - (noise - clean)) ** 2).mean()
+    return world_loss(world, batch, horizon, told) | {"video": 0.3 * video}
 
 
-def encode(model: WallWM, batch: Batch) -> Tensor:
-    """Later frames of a batch -> clean latents (B, V, C, F, h, w)."""
-    video = torch.cat([batch.images[:, :, None], batch.future], dim=2)
-    video = network_pictures(video).flatten(0, 1).transpose(1, 2)
-    latents = model.video.codec.encode(video)[:, :, 1:]
-    return latents.unflatten(0, batch.images.shape[:2])
+def encode_pictures(model: WallWM, keyframes: Tensor, clip: Tensor) -> Tensor:
+    """Pictures (B, V, 3, 4F, H, W) in [-1, 1] beside their keyframes -> clean latents (B, V, C, F, h, w)."""
+    video = torch.cat([keyframes[:, :, :, None], clip], dim=3).flatten(0, 1)
+    return model.video.codec.encode(video)[:, :, 1:].unflatten(0, keyframes.shape[:2])
 
 
-def action_loss(
-    model: WallWM, batch: Batch, spec: ModelSpec, draws: int, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Stage 2: `draws` noise levels reuse one forward of the frozen video tower."""
-    with torch.no_grad():
-        states = model.video(network_pictures(batch.images), batch.tokens).states
-    video = model.action.read_video(states).repeat_interleave(draws, dim=1)
-    clean, state, length = (
-        x.repeat_interleave(draws, dim=0) for x in (batch.actions, batch.state, batch.length)
+def action_loss(task: Task, batch: Batch, text: Tensor | None = None) -> dict[str, Tensor]:
+    """Stage 2: `draws` noise levels reuse one forward of the frozen video tower.
+
+    Args:
+        text: (B, L, text_width) features that take the place of the batch's own words.
+    """
+    model, config, generator = task.model, task.config, task.generator
+    draws = config.draws
+    clean, state, valid, length, window = (
+        x.repeat_interleave(draws, dim=0)
+        for x in (batch.actions, batch.state, batch.valid, batch.length, batch.window)
     )
-    t = torch.rand(len(clean), generator=generator).clamp(min=1e-3)
+    level = torch.rand(len(clean), generator=generator).clamp(min=1e-3)
+    video = read_video(task, batch, text, level)
+    committed = draw_prefix(valid, config, generator)
+    t = torch.where(committed, 0.0, level[:, None])
     noise = torch.randn(clean.shape, generator=generator)
-    noisy = (1 - t)[:, None, None] * clean + t[:, None, None] * noise
-    valid = torch.arange(clean.shape[1])[None] < length[:, None]
-    found = model.action(noisy, t, video, state, length, valid[:, None, None])
-    weight = valid.float() / valid.sum(1, keepdim=True) / len(clean)
-    joints = (F.smooth_l1_loss(found, clean, beta=0.1, reduction="none").mean(-1) * weight).sum()
-    error = (pinch(found, spec) - pinch(clean, spec)) / REACH_SCALE
-    reach = (F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none").mean((-1, -2)) * weight).sum()
-    return {"joints": 3 * joints, "reach": reach}
+    noisy = (1 - t)[..., None] * clean + t[..., None] * noise
+    found = model.action(noisy, t, video, state, Timing(length, window), valid[:, None, None])
+    scored = valid & ~committed
+    weight = scored.float() / scored.sum(1, keepdim=True).clamp(min=1) / len(clean)
+    return chunk_losses(found, clean, level, weight, task)
+
+
+def chunk_losses(found: Tensor, clean: Tensor, t: Tensor, weight: Tensor, task: Task) -> dict[str, Tensor]:
+    """Distances of chunks (B, T, D) in joints, at the gripper and, if wanted, in the DCT domain."""
+    scale = t.clamp(min=0.02)[:, None, None] if task.model.action.prediction == "v" else 1.0
+    joints = F.smooth_l1_loss(found / scale, clean / scale, beta=0.1, reduction="none").mean(-1)
+    losses = {"joints": 3 * (joints * weight).sum()}
+    if task.spec.action_space == "joint_position":
+        error = (pinch(found, task.spec) - pinch(clean, task.spec)) / REACH_SCALE
+        reach = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none").mean((-1, -2))
+        losses["reach"] = (reach * weight).sum()
+    if task.config.dct:
+        losses["dct"] = task.config.dct * dct_loss(found, clean, t)
+    return losses
+
+
+def dct_loss(found: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+    """(1 - t)^2 sum_j exp(-j / (T/4)) |DCT(found)_j - DCT(clean)_j|^2, mean over the batch (method.md, section 3).
+
+    The report writes the noise level as t / T; here t is already in (0, 1].
+    """
+    steps = clean.shape[1]
+    j, k = torch.arange(steps)[:, None], torch.arange(steps)[None]
+    basis = torch.cos(math.pi / steps * (k + 0.5) * j) * math.sqrt(2 / steps)
+    basis[0] /= math.sqrt(2)
+    error = (basis.to(clean) @ (found - clean)).square().mean(-1)
+    falling = torch.exp(-torch.arange(steps) / (steps / 4)).to(clean)
+    return ((1 - t).square() * (error * falling).sum(1)).mean()
+
+
+def draw_prefix(valid: Tensor, config: LossConfig, generator: torch.Generator) -> Tensor:
+    """(B, T) bool: the steps that are already committed when inference begins; at least one valid step is not."""
+    most = (valid.sum(1) - 1).clamp(max=config.longest_prefix)
+    count = (torch.rand(len(valid), generator=generator) * (most + 1)).long()
+    count = count * (torch.rand(len(valid), generator=generator) < config.prefix)
+    return torch.arange(valid.shape[1])[None] < count[:, None]
+
+
+def read_video(task: Task, batch: Batch, text: Tensor | None, level: Tensor) -> Tensor:
+    """Keys and values for every action layer, once per draw: (layers, B*draws, N, 2*width).
+
+    Args:
+        level: (B*draws,) noise levels of the actions; the symmetric time map gives the video the same.
+    """
+    model, config = task.model, task.config
+    with torch.no_grad():
+        keyframes, history, future = relight(batch, config.relight, task.generator)
+        text = model.video.captions(batch.tokens) if text is None else text
+        past = None if history is None else encode_pictures(model, keyframes, history)
+        masks = task.masks(task.covisible(batch))
+        if config.time_map == "keyframe":
+            masks = None if masks is None else masks[:, : 1 + (0 if past is None else past.shape[3])]
+            world = model.video(keyframes, text, history=past, masks=masks)
+            repeats = config.draws
+        else:
+            world, repeats = _look_ahead(task, keyframes, text, past, future, masks, level)
+    chunk = batch.chunk.repeat_interleave(config.draws // repeats, dim=0)
+    video = model.action.read_video(world.states, world.tau, chunk)
+    return video.repeat_interleave(repeats, dim=1)
+
+
+def _look_ahead(task, keyframes, text, past, future, masks, level) -> tuple[World, int]:
+    """The video tower with the future at the anchor's noise level, or at each draw's own."""
+    clean, draws = encode_pictures(task.model, keyframes, future), task.config.draws
+    if task.config.time_map == "anchored":
+        t, repeats = torch.full((len(clean),), ANCHOR), draws
+    else:
+        t, repeats = level, 1
+        clean, keyframes, text, past, masks = (
+            None if x is None else x.repeat_interleave(draws, dim=0)
+            for x in (clean, keyframes, text, past, masks)
+        )
+    share = t[:, None, None, None, None, None]
+    noisy = (1 - share) * clean + share * torch.randn(clean.shape, generator=task.generator)
+    world = task.model.video(
+        keyframes, text, history=past, noisy=noisy, t=t, masks=masks, read_future=True
+    )
+    return world, repeats
 
 
 def pinch(normal: Tensor, spec: ModelSpec) -> Tensor:
@@ -95,14 +227,20 @@ def validate_video(model: WallWM, batches: list[Batch], horizon: int) -> dict[st
     """Median errors on held-out events: cubes and event ends [mm], remaining time [steps]."""
     cube, end, remaining = [], [], []
     for batch in batches:
-        world = model.video(network_pictures(batch.images), batch.tokens)
+        world = look(model, batch)
         found = world.groundings[-1]
         error = (world.sight.position - normalise(batch.position)).norm(dim=-1) * WORLD_SCALE * 1e3
         cube.append(error[batch.position_mask])
         end.append(((found.end - normalise(batch.end)).norm(dim=-1) * WORLD_SCALE * 1e3).amax(-1))
-        remaining.append((world.remaining * horizon - batch.length).abs())
+        remaining.append((world.remaining * horizon - batch.remaining).abs())
     medians = {"place_mm": cube, "end_mm": end, "remaining_steps": remaining}
     return {k: float(torch.cat(v).median()) for k, v in medians.items()}
+
+
+def look(model: WallWM, batch: Batch) -> World:
+    """The video tower on a batch as it is, with its own words."""
+    past = None if batch.history is None else encode_history(model, batch.images, batch.history)
+    return model.video(network_pictures(batch.images), model.video.captions(batch.tokens), history=past)
 
 
 @torch.no_grad()
@@ -111,16 +249,16 @@ def validate_action(model: WallWM, batches: list[Batch], spec: ModelSpec) -> dic
     generator = torch.Generator().manual_seed(0)
     errors: dict[str, list[float]] = {}
     for batch in batches:
-        states = model.video(network_pictures(batch.images), batch.tokens).states
-        video = model.action.read_video(states)
-        valid = torch.arange(batch.actions.shape[1])[None] < batch.length[:, None]
+        world = look(model, batch)
+        video = model.action.read_video(world.states, world.tau, batch.chunk)
+        timing = Timing(batch.length, batch.window)
 
         def clean(x, t):
-            level = torch.full((len(x),), t)
-            return model.action(x, level, video, batch.state, batch.length, valid[:, None, None])
+            level = torch.full(x.shape[:2], t)
+            return model.action(x, level, video, batch.state, timing, batch.valid[:, None, None])
 
         found = euler(clean, torch.randn(batch.actions.shape, generator=generator), spec.euler_steps)
-        last = batch.length.long() - 1
+        last = batch.valid.sum(1) - 1
         rows = torch.arange(len(last))
         miss = pinch(found[rows, last], spec) - pinch(batch.actions[rows, last], spec)
         for name, value in zip(batch.event, miss.norm(dim=-1).amax(-1) * 1e3):

@@ -1,0 +1,110 @@
+"""How models are trained: stages, what each of them trains, and the settings of every named model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from wallwm_model.errors import SpecError
+
+# What each stage trains; all else is frozen (method.md, section 6). The codec is always frozen. The nano's
+# caption encoder stands in for T5 and, having no weights to start from, trains with the video stage.
+PARTS = {
+    "video": ("video.captions", "video.stems", "video.objects", "video.queries", "video.dit", "video.grounding",
+              "video.remaining"),
+    "action": ("action",),
+    "adapt": ("video.dit", "action"),
+}  # fmt: skip
+STAGES = tuple(PARTS)
+
+
+TIME_MAPS = ("keyframe", "anchored", "symmetric")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What the losses draw and weigh.
+
+    Attributes:
+        draws: action noise levels per observation, K.
+        prefix: share of chunks that go on from committed steps; longest_prefix: how many at most [steps].
+        dct: weight of the DCT-II term on the action chunk.
+        time_map: which video features the action tower reads: the keyframe's only, those of one anchored noise
+            level (1-to-N), or those of the action's own level (1-to-1).
+        sight: share of samples whose cross-view attention is masked by view frusta.
+        tube: share of video samples with a tube mask; tube_condition: of these, share whose keyframe has it too.
+        tube_weight: lambda_mask, weight of the video loss inside the tube.
+        relight: largest relative change of brightness.
+    """
+
+    draws: int = 6
+    prefix: float = 0.5
+    longest_prefix: int = 12
+    dct: float = 0.0
+    time_map: str = "keyframe"
+    sight: float = 0.5
+    tube: float = 0.3
+    tube_condition: float = 0.3
+    tube_weight: float = 2.0
+    relight: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.time_map not in TIME_MAPS:
+            raise SpecError(f"time_map must be one of {', '.join(TIME_MAPS)}; found {self.time_map!r}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage's settings; `batch` is per process.
+
+    Attributes:
+        decay: share of the steps over which the learning rate falls to zero.
+        ema: decay of the averaged weights.
+        look_steps: the video stage's first steps, in which key points alone learn where things are.
+        video_every: every n-th batch of the video stage carries video; the others ground the keyframe.
+        unified: share of batches with fixed-length chunks and pictures of the past; the rest are events.
+        frozen: parameters whose names hold one of these words stay as they are.
+    """
+
+    steps: int
+    batch: int
+    muon_lr: float = 0.015
+    adam_lr: float = 1.5e-3
+    warmup: int = 50
+    decay: float = 0.4
+    ema: float = 0.998
+    look_steps: int = 0
+    video_every: int = 8
+    unified: float = 0.4
+    frozen: tuple[str, ...] = ()
+    loss: LossConfig = field(default_factory=LossConfig)
+    validate_every: int = 250
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named model: its sizes, and the settings of its stages."""
+
+    preset: str
+    stages: dict[str, TrainConfig]
+
+    def but(self, preset: str = "", **changes) -> Recipe:
+        """The same with other settings in every stage."""
+        stages = {name: dataclasses.replace(config, **changes) for name, config in self.stages.items()}
+        return Recipe(preset or self.preset, stages)
+
+
+NANO = Recipe(
+    "nano",
+    {
+        "video": TrainConfig(steps=2500, look_steps=1300, batch=32),
+        "action": TrainConfig(steps=1300, batch=20),
+    },
+)
+RECIPES = {
+    "nano": NANO,
+    "nano-fixed": NANO.but(unified=1.0),
+    "nano-no-views": NANO.but(frozen=("cross_view",)),
+    "nano-no-masks": NANO.but(loss=LossConfig(sight=0.0, tube=0.0)),
+}
