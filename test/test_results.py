@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from wallwm_ros.demo.results import EpisodeResult, EventResult, by_event, summary, wilson, write
+from wallwm_model.eval.intervals import wilson
+from wallwm_ros.demo.results import EpisodeResult, EventResult, by_event, summary, write
 
 
 def event(name: str, steps: int, success: bool = True, completed: bool = True) -> EventResult:

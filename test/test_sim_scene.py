@@ -42,8 +42,8 @@ def test_objects_are_apart_and_on_the_right_side(task):
         cubes = [np.array((cube.x, cube.y)) for cube in scene.cubes.values()]
         pads = [np.array(xy) for xy in scene.pads.values()]
         for i, cube in enumerate(cubes):
-            assert all(np.linalg.norm(cube - other) >= scenes.CUBE_GAP for other in cubes[i + 1 :])
-            assert all(np.linalg.norm(cube - pad) >= scenes.CUBE_PAD_GAP for pad in pads)
+            assert all(np.linalg.norm(cube - other) >= scenes.GAPS[0] for other in cubes[i + 1 :])
+            assert all(np.linalg.norm(cube - pad) >= scenes.GAPS[1] for pad in pads)
 
 
 def test_every_arm_and_colour_occurs():

@@ -149,17 +149,16 @@ class RayRenderer:
 
         self._mujoco, self._model, self._size = mujoco, model, size
         self._rays = RAY_SIZE if size % RAY_SIZE == 0 else size
-        material = model.geom_matid
-        self._colour = np.where(material[:, None] >= 0, model.mat_rgba[material, :3], model.geom_rgba[:, :3])
-        self._lights = -model.light_dir / np.linalg.norm(model.light_dir, axis=1, keepdims=True)
-        self._diffuse = np.asarray(model.light_diffuse)
         self._head = np.asarray(model.vis.headlight.diffuse)
         self._ambient = np.asarray(model.vis.headlight.ambient)
 
     def draw(self, data, camera: str) -> np.ndarray:
         """(H, W, 3) uint8 RGB picture of one camera of the model."""
-        n, index = self._rays, self._model.camera(camera).id
-        half = np.tan(np.radians(self._model.cam_fovy[index]) / 2)
+        model, n, index = self._model, self._rays, self._model.camera(camera).id
+        material = model.geom_matid
+        colours = np.where(material[:, None] >= 0, model.mat_rgba[material, :3], model.geom_rgba[:, :3])
+        lights = -model.light_dir / np.linalg.norm(model.light_dir, axis=1, keepdims=True)
+        half = np.tan(np.radians(model.cam_fovy[index]) / 2)
         axis = ((np.arange(n) + 0.5) / n * 2 - 1) * half
         x, y = np.meshgrid(axis, -axis)
         local = np.stack([x, y, -np.ones_like(x)], axis=-1).reshape(-1, 3)
@@ -168,14 +167,14 @@ class RayRenderer:
         geom, distance = np.empty(n * n, np.int32), np.empty(n * n)
         normal = np.empty(3 * n * n)
         self._mujoco.mj_multiRay(
-            self._model, data, data.cam_xpos[index], np.ascontiguousarray(rays).ravel(), None, True, -1,
+            model, data, data.cam_xpos[index], np.ascontiguousarray(rays).ravel(), None, True, -1,
             geom, distance, normal, n * n, 20.0,
         )  # fmt: skip
         normal = normal.reshape(-1, 3)
         light = self._ambient + np.clip(-(rays * normal).sum(1), 0, None)[:, None] * self._head
-        for direction, diffuse in zip(self._lights, self._diffuse):
+        for direction, diffuse in zip(lights, model.light_diffuse):
             light = light + np.clip(normal @ direction, 0, None)[:, None] * diffuse
-        colour = np.where(geom[:, None] >= 0, self._colour[geom] * light, self._SKY)
+        colour = np.where(geom[:, None] >= 0, colours[geom] * light, self._SKY)
         small = np.clip(colour * 255, 0, 255).astype(np.uint8).reshape(n, n, 3)
         return small.repeat(self._size // n, axis=0).repeat(self._size // n, axis=1)
 

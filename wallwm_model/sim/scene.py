@@ -20,7 +20,7 @@ X_RANGE = (0.185, 0.415)  # objects' centres [m]
 NEAR, FAR = 0.0, 0.24  # |y| reachable by the arm on that side [m]
 CUBE_HALF = (0.0212, 0.0232)  # [m]
 MAX_YAW = np.radians(30.0)
-CUBE_GAP, CUBE_PAD_GAP, PAD_GAP = 0.098, 0.088, 0.112  # between centres [m]
+GAPS = 0.098, 0.088, 0.112  # between centres: of cubes, cube and pad, pads [m]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,21 @@ class Cube:
     y: float
     yaw: float
     half: float
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What differs from the pictures of the training data.
+
+    Attributes:
+        camera_shift: of the head camera [m], world frame; camera_turn: rotation vector of the same [rad].
+        light: factor on the brightness; sun: added to the direction of both suns.
+    """
+
+    camera_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    camera_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    light: float = 1.0
+    sun: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class Scene:
         pads: colour -> (x, y) centre [m], world frame.
         start: (14,) joint values at the start [rad, m].
         seed: what the scene was drawn from.
+        twin: colour and place of one more cube, which looks like another of that colour; no task names it.
+        appearance: of cameras and light.
     """
 
     task: str
@@ -55,6 +72,8 @@ class Scene:
     pads: dict[str, tuple[float, float]]
     start: tuple[float, ...]
     seed: int
+    twin: tuple[str, Cube] | None = None
+    appearance: Appearance = Appearance()
 
     @property
     def other(self) -> str:
@@ -85,6 +104,10 @@ class Scene:
         body = json.loads(text)
         body["cubes"] = {name: Cube(**cube) for name, cube in body["cubes"].items()}
         body["pads"] = {name: tuple(xy) for name, xy in body["pads"].items()}
+        if body.get("twin"):
+            body["twin"] = (body["twin"][0], Cube(**body["twin"][1]))
+        look = body.get("appearance", {})
+        body["appearance"] = Appearance(**{k: tuple(v) if isinstance(v, list) else v for k, v in look.items()})
         return cls(**{**body, "start": tuple(body["start"])})
 
 
@@ -102,7 +125,7 @@ def sample_scene(task: str, seed: int) -> Scene:
     pads = [str(c) for c in rng.choice(PAD_COLOURS, size=2, replace=False)]
     layout = None
     while layout is None:
-        layout = _place(rng, task, 1.0 if arm == "left" else -1.0, len(cubes))
+        layout = place(rng, task, 1.0 if arm == "left" else -1.0, len(cubes))
     pad_xy, cube_xy = layout
     found = {}
     for colour, (x, y) in zip(cubes, cube_xy):
@@ -115,7 +138,9 @@ def sample_scene(task: str, seed: int) -> Scene:
     )  # fmt: skip
 
 
-def _place(rng: np.random.Generator, task: str, side: float, n_cubes: int) -> tuple[list, list] | None:
+def place(
+    rng: np.random.Generator, task: str, side: float, n_cubes: int, gaps: tuple[float, float, float] = GAPS
+) -> tuple[list, list] | None:  # fmt: skip
     """Centres of two pads and `n_cubes` cubes, the task's own first; None when they would not fit."""
     pad_side = side if task == "pick_place" else -side
     chosen: list[tuple[np.ndarray, bool]] = []
@@ -127,8 +152,7 @@ def _place(rng: np.random.Generator, task: str, side: float, n_cubes: int) -> tu
             y = rng.uniform(-FAR, FAR)
         spot = np.array((rng.uniform(*X_RANGE), y))
         for other, other_is_pad in chosen:
-            gap = PAD_GAP if is_pad and other_is_pad else CUBE_PAD_GAP if is_pad or other_is_pad else CUBE_GAP
-            if np.linalg.norm(spot - other) < gap:
+            if np.linalg.norm(spot - other) < gaps[int(is_pad) + int(other_is_pad)]:
                 return None
         chosen.append((spot, is_pad))
     return [spot for spot, pad in chosen if pad], [spot for spot, pad in chosen if not pad]

@@ -20,7 +20,7 @@ from wallwm_model.sim.robot import (
     UPPER,
     build_model,
 )
-from wallwm_model.sim.scene import Scene
+from wallwm_model.sim.scene import Cube, Scene
 
 STEP_S = 0.05  # one action step [s]
 TICK_S = 0.01  # targets are interpolated and sent this often [s]
@@ -43,6 +43,8 @@ class Simulation:
         self._mujoco = mujoco
         self.model = build_model()
         self.data = mujoco.MjData(self.model)
+        changed = ("cam_pos", "cam_quat", "light_diffuse", "light_dir")
+        self._built = {name: getattr(self.model, name).copy() for name in changed}
         self.image_size = image_size
         self._renderer: rendering.Renderer | None = None
         address = self.model.jnt_qposadr
@@ -70,7 +72,11 @@ class Simulation:
         model, data = self.model, self.data
         self._mujoco.mj_resetData(model, data)
         for index, colour in enumerate(CUBE_COLOURS):
-            self._lay_cube(colour, scene, parked=(-3.0, 0.5 * index, -1.5))
+            self._lay_cube(f"cube_{colour}", scene.cubes.get(colour), parked=(-3.0, 0.5 * index, -1.5))
+        colour, twin = scene.twin or (CUBE_COLOURS[0], None)
+        model.geom_matid[model.geom("cube_twin").id] = model.material(colour).id
+        self._lay_cube("cube_twin", twin, parked=(-3.0, 0.5 * len(CUBE_COLOURS), -1.5))
+        self._appear(scene)
         for index, colour in enumerate(PAD_COLOURS):
             spot = (*scene.pads[colour], 0.0006) if colour in scene.pads else (-3.0, 0.5 * index, -1.5)
             data.mocap_pos[model.body(f"pad_{colour}").mocapid[0]] = spot
@@ -82,21 +88,35 @@ class Simulation:
         self.advance(SETTLE_S)
         data.time = 0.0
 
-    def _lay_cube(self, colour: str, scene: Scene, parked: tuple[float, float, float]) -> None:
-        """Put one cube where the scene says, or out of sight without weight or contact."""
+    def _appear(self, scene: Scene) -> None:
+        """Set head camera and light as the scene wants them, starting from how the model was built."""
+        model, look = self.model, scene.appearance
+        camera = model.camera("head_cam").id
+        model.cam_pos[camera] = self._built["cam_pos"][camera] + look.camera_shift
+        turn, turned = np.zeros(4), np.zeros(4)
+        angle = np.linalg.norm(look.camera_turn)
+        axis = np.array(look.camera_turn) / angle if angle else np.array((0.0, 0.0, 1.0))
+        self._mujoco.mju_axisAngle2Quat(turn, axis, angle)
+        self._mujoco.mju_mulQuat(turned, turn, self._built["cam_quat"][camera])
+        model.cam_quat[camera] = turned
+        model.light_diffuse[:] = look.light * self._built["light_diffuse"]
+        model.light_dir[:] = self._built["light_dir"] + look.sun
+        model.light_dir[:] /= np.linalg.norm(model.light_dir, axis=1, keepdims=True)
+
+    def _lay_cube(self, name: str, cube: Cube | None, parked: tuple[float, float, float]) -> None:
+        """Put one cube on the table, or out of sight without weight or contact."""
         model = self.model
-        present = colour in scene.cubes
-        body, geom = model.body(f"cube_{colour}").id, model.geom(f"cube_{colour}").id
+        present = cube is not None
+        body, geom = model.body(name).id, model.geom(name).id
         model.geom_contype[geom] = model.geom_conaffinity[geom] = int(present)
         model.body_gravcomp[body] = 0.0 if present else 1.0
         pose = np.array([*parked, 1.0, 0.0, 0.0, 0.0])
         if present:
-            cube = scene.cubes[colour]
             model.geom_size[geom] = cube.half
             model.geom_rbound[geom] = cube.half * np.sqrt(3)
             model.geom_aabb[geom] = [0.0, 0.0, 0.0, cube.half, cube.half, cube.half]
             pose[:] = cube.x, cube.y, cube.half, np.cos(cube.yaw / 2), 0.0, 0.0, np.sin(cube.yaw / 2)
-        self.data.joint(f"cube_{colour}").qpos[:] = pose
+        self.data.joint(name).qpos[:] = pose
 
     def state(self) -> np.ndarray:
         """Measured joints (14,) [rad]; gripper openings [m]."""

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from wallwm_model.eval.intervals import wilson
 from wallwm_ros.demo import results
 from wallwm_ros.demo.episode import Progress as EventProgress
 from wallwm_ros.demo.plan import Episode
@@ -159,7 +160,7 @@ def verdict(episodes: Sequence[EpisodeResult]) -> list[str]:
     for task in dict.fromkeys(episode.task for episode in episodes):
         group = [episode for episode in episodes if episode.task == task]
         done = sum(episode.success for episode in group)
-        low, high = results.wilson(done, len(group))
+        low, high = wilson(done, len(group))
         noun = "episode" if len(group) == 1 else "episodes"
         line = f"{task}: {done} of {len(group)} {noun} succeeded"
         if len(group) > 1:

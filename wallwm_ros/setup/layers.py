@@ -19,7 +19,7 @@ LAYERS = {
     "test": ("test.txt",),
     "train": ("train.txt",),
 }
-NEEDS = {"test": ("test", "train"), "train": ("train",), "export": ("train",), "eval": ("train",)}
+NEEDS = {"test": ("test", "train"), "train": ("train",), "export": ("train",)}
 PACKAGE_FILES = ("package.xml", "setup.py", "setup.cfg")
 STEP_NAMES = {
     "environment": "Python environment",
