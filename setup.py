@@ -27,7 +27,7 @@ setup(
     description="ROS 2 runtime of WALL-WM, an event world-action model.",
     license="Apache-2.0",
     packages=find_packages(include=["wallwm_ros", "wallwm_ros.*", "wallwm_model", "wallwm_model.*"]),
-    package_data={"wallwm_model": ["**/*.xml", "**/*.json", "**/*.yaml"]},
+    package_data={"wallwm_model": ["**/*.xml", "**/*.json", "**/*.yaml", "**/*.safetensors", "**/*.LICENSE"]},
     data_files=data_files(),
     python_requires=">=3.10,<3.14",
     install_requires=["setuptools"],

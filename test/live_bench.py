@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Log
@@ -22,16 +23,18 @@ from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
 from wallwm_msgs.msg import ActionChunk, ControlStatus
 from wallwm_ros.bridge import qos
+from wallwm_ros.bridge.diagnostics import CAMERAS
 from wallwm_ros.bridge.sim import image_message
 
 HERE = Path(__file__).parent
-PATIENCE_S = 20.0  # a hang ends the test; nothing is judged by how long it took
+WRISTS = ("wrist_cam_left", "wrist_cam_right")  # two of a kind: a swapped lens shows
+PATIENCE_S = 60.0  # a hang ends the test; nothing is judged by how long it took
 
 
 class Event:
@@ -85,6 +88,8 @@ class LiveBench:
         self.node = rclpy.create_node("planner", context=self._context)
         self.chunks: list[ActionChunk] = []
         self.latencies: list[DiagnosticArray] = []
+        self.cameras: list[DiagnosticStatus] = []
+        self.lens: dict[str, float] = {}
         self.log: list[Log] = []
         self.status: ControlStatus | None = None
         self._listen()
@@ -98,14 +103,26 @@ class LiveBench:
         self.events = ActionClient(node, ExecuteEvent, "/execute_event")
         self.tasks = ActionClient(node, ExecuteTask, "/execute_task")
         node.create_subscription(ActionChunk, "/action_chunk", self.chunks.append, 10)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self.latencies.append, 10)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, 10)
         node.create_subscription(ControlStatus, "/control_status", self._heard, 10)
         lasting = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(Log, "/rosout", self.log.append, lasting)
+        for name in WRISTS:
+            node.create_subscription(CameraInfo, f"/{name}/camera_info", partial(self._seen, name), 1)
         self._mute = node.create_publisher(String, "/tiny_robot/mute", 10)
+        self._swap = node.create_publisher(String, "/tiny_robot/swap", 10)
 
     def _heard(self, message: ControlStatus) -> None:
         self.status = message
+
+    def _seen(self, camera: str, message: CameraInfo) -> None:
+        self.lens[camera] = float(message.k[0])
+
+    def _diagnosed(self, message: DiagnosticArray) -> None:
+        if message.status[0].name == CAMERAS:
+            self.cameras.append(message.status[0])
+        else:
+            self.latencies.append(message)
 
     def start(self, name: str, *command: str) -> None:
         """Run `python COMMAND` in its own process group; its output goes to a file."""
@@ -169,6 +186,13 @@ class LiveBench:
         assert self.change(node, Transition.TRANSITION_CONFIGURE), self.output(node)
         assert self.change(node, Transition.TRANSITION_ACTIVATE), self.output(node)
 
+    def take_down(self, node: str) -> None:
+        """Deactivate if active, and clean up."""
+        if self.state(node) == ACTIVE:
+            assert self.change(node, Transition.TRANSITION_DEACTIVATE)
+        assert self.state(node) == INACTIVE
+        assert self.change(node, Transition.TRANSITION_CLEANUP)
+
     def state(self, node: str) -> int:
         """A lifecycle node's state."""
         return self.call(GetState, f"/{node}/get_state", GetState.Request()).current_state.id
@@ -187,6 +211,13 @@ class LiveBench:
     def mute(self, cameras: str) -> None:
         """Silence cameras of the tiny robot."""
         self._mute.publish(String(data=cameras))
+
+    def swap(self, cameras: str) -> None:
+        """Let cameras of the tiny robot say that they have another lens, and wait until they do."""
+        self._swap.publish(String(data=cameras))
+        lens = self.lens
+        self.until(lambda: len(lens) == len(WRISTS))
+        self.until(lambda: all((lens[n] > 1.1 * min(lens.values())) == (n in cameras) for n in WRISTS))
 
     def show(self, camera: str, picture: np.ndarray, until: Callable[[], bool]) -> None:
         """Publish a raw picture in a camera's name, again and again until a condition holds."""

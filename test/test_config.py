@@ -50,6 +50,23 @@ def test_values_must_go_together():
         ControlConfig(rate_hz=60, status_rate_hz=80)
 
 
+def test_off_is_understood_however_yaml_reads_it(tmp_path):
+    path = tmp_path / "p.yaml"
+    for word in ("off", "'off'", "false"):
+        path.write_text(f"policy_node: {{ros__parameters: {{frustum_mask: {word}}}}}")
+        assert RuntimeConfig.load(path).policy_node.frustum_mask == "off"
+    with pytest.raises(ConfigError, match="one of off, train_only, always; found True"):
+        PolicyConfig(frustum_mask=True)
+    with pytest.raises(ConfigError, match="mask_method must be text.*found False"):
+        PolicyConfig(mask_method=False)
+
+
+def test_one_identical_picture_is_no_frozen_camera():
+    with pytest.raises(ConfigError, match="frozen_frames must be 0, or at least 2.*found 1"):
+        PolicyConfig(frozen_frames=1)
+    assert PolicyConfig(frozen_frames=0).frozen_frames == 0
+
+
 def test_the_shipped_file_gives_the_defaults():
     assert RuntimeConfig.load(data_path("config/runtime.yaml")) == RuntimeConfig()
 

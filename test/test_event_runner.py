@@ -358,3 +358,41 @@ def test_closing_ends_every_event_as_deactivated(bench):
     bench.runner.close("policy_node was deactivated")
     assert bench.outcome(b"a") == bench.outcome(b"b") == Outcome.DEACTIVATED
     assert len(bench.port.stops) == 1 and bench.runner.idle
+
+
+@pytest.mark.parametrize("stage", [Stage.INFERRING, Stage.EXECUTING, Stage.SETTLING])
+def test_distrust_ends_what_was_planned_with_a_shaped_stop_and_its_reason(bench, stage):
+    bench.submit()
+    if stage >= Stage.EXECUTING:
+        bench.answer(steps=10)
+        bench.run(0.1, TRACKING, step=3, settled=False)
+    if stage == Stage.SETTLING:
+        bench.run(0.1, TRACKING, step=10, settled=False)
+    assert bench.stages()[-1] == stage
+    bench.runner.distrust("head_cam has another lens")
+    result = bench.port.results[b"a"]
+    assert (result.outcome, result.text) == (Outcome.NO_OBSERVATION, "head_cam has another lens")
+    assert len(bench.port.stops) == (stage != Stage.INFERRING)
+    before = list(bench.port.published)
+    bench.runner.inferred(bench.port.inferences[-1], Plan(np.zeros((4, 2)), 0.05, 0.2, 0, {}))
+    assert bench.port.published == before, "an answer that comes after the distrust must not move the arm"
+
+
+def test_distrust_leaves_an_event_that_waits_to_its_own_deadline(bench):
+    bench.port.sight = Unsound("head_cam", "camera_info", "head_cam has another lens")
+    bench.submit()
+    bench.runner.distrust("head_cam has another lens")
+    assert not bench.port.results
+    bench.port.sight = MATCH
+    bench.run(0.1)
+    assert bench.stages()[-1] == Stage.INFERRING
+    bench.port.sight = Unsound("head_cam", "camera_info", "head_cam has another lens")
+    bench.submit(b"b")
+    bench.run(2.1)
+    assert bench.outcome(b"b") == Outcome.NO_OBSERVATION
+    assert "head_cam has another lens" in bench.port.results[b"b"].text and bench.port.stops == []
+
+
+def test_distrust_of_nothing_under_way_is_nothing(bench):
+    bench.runner.distrust("head_cam has another lens")
+    assert bench.port.stops == [] and not bench.port.results

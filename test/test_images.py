@@ -95,3 +95,32 @@ def test_a_broken_compressed_picture_is_refused(kind):
 def test_a_compressed_picture_of_another_size_is_refused():
     with pytest.raises(ObservationError, match="size must be 192x192 as calibrated; found 64x48"):
         images.decode(packed(SMOOTH, "png"), (192, 192))
+
+
+def test_live_pictures_differ_and_repeated_ones_are_the_same():
+    rng = np.random.default_rng(3)
+    scene = rng.integers(20, 230, (48, 64, 3), dtype=np.uint8)
+    noisy = (scene + rng.integers(-1, 2, scene.shape)).astype(np.uint8)
+    assert images.same(raw(scene, "rgb8"), raw(scene, "rgb8"))
+    assert not images.same(raw(scene, "rgb8"), raw(noisy, "rgb8"))
+    assert images.same(packed(scene, "png"), packed(scene, "png"))
+    assert not images.same(packed(scene, "png"), packed(noisy, "png"))
+
+
+@pytest.mark.parametrize("place", [0, 1, 5000, -1])
+def test_a_single_byte_that_differs_tells_a_live_picture(place):
+    still = np.zeros((60, 100, 3), np.uint8)
+    other = still.copy()
+    other.reshape(-1)[place] = 1
+    assert not images.same(raw(still, "rgb8"), raw(other, "rgb8"))
+
+
+def test_pictures_of_different_size_are_not_the_same():
+    assert not images.same(raw(PICTURE, "rgb8"), raw(PICTURE[:3], "rgb8"))
+
+
+def test_a_picture_survives_the_way_into_a_message():
+    message = images.image_message(PICTURE, "a_frame", 2_000_000_003)
+    assert np.array_equal(images.decode(message, (6, 8)), PICTURE)
+    stamp = message.header.stamp
+    assert (message.header.frame_id, stamp.sec, stamp.nanosec) == ("a_frame", 2, 3)

@@ -29,6 +29,11 @@ TORCH = ("torch", "diffusers", "einops")
 # Room: (where its files are, packages that it does without).
 ROOMS = {
     "spec": (["wallwm_model/spec.py"], (*ROS, *TORCH, "wallwm_ros")),
+    "calibration": (
+        ["wallwm_model/calibration", "wallwm_model/camera_spec.py", "wallwm_model/forward_kinematics.py"],
+        (*ROS, *TORCH, "wallwm_ros", "pinocchio", "mujoco"),
+    ),
+    "calibration tools": (["wallwm_model/calibration_tools"], (*ROS, *TORCH, "wallwm_ros", "matplotlib", "mujoco")),
     "preprocess": (["wallwm_model/preprocess.py"], (*ROS, *TORCH, "wallwm_ros")),
     "captions": (["wallwm_model/captions.py"], (*ROS, *TORCH, "wallwm_ros")),
     "errors": (["wallwm_model/errors.py"], (*ROS, *TORCH, "wallwm_ros", "numpy")),

@@ -9,7 +9,7 @@ import pytest
 from tiny_engine import STEPS, TRAVEL, TinyEngine, tiny_spec
 
 from wallwm_model.errors import EngineError, ObservationError
-from wallwm_model.policy import EventPolicy
+from wallwm_model.policy import Policy
 from wallwm_ros.core.config import load_robot
 from wallwm_ros.core.events import ControlReport, ControlState
 from wallwm_ros.core.inference import EventPlanner, check_answer
@@ -29,7 +29,7 @@ def match():
 
 
 def planner(decode=lambda _, picture: picture):
-    return EventPlanner(EventPolicy(TinyEngine(SPEC)), SPEC, load_robot("sim"), decode)
+    return EventPlanner(Policy(TinyEngine(SPEC)), SPEC, load_robot("sim"), decode)
 
 
 def test_a_plan_starts_at_the_measured_state_and_keeps_the_observations_stamp(match):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import numpy as np
@@ -14,61 +13,25 @@ pytestmark = pytest.mark.ros
 
 from action_msgs.msg import GoalStatus  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
-from live_bench import ACTIVE, HERE, INACTIVE, UNCONFIGURED, Event, LiveBench  # noqa: E402
+from live_bench import UNCONFIGURED, Event  # noqa: E402
+from live_stage import LONG_S, REACH, RETRACT, ready, serve  # noqa: E402
 from tiny_engine import STEPS  # noqa: E402
 
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask  # noqa: E402
 from wallwm_ros.bridge.diagnostics import latency_from_message  # noqa: E402
 from wallwm_ros.core.events import ControlState, Outcome, Stage  # noqa: E402
 
-DOMAIN = int(os.environ.get("ROS_DOMAIN_ID") or 43)
-REACH = "reach the red cube with the left arm"
-RETRACT = "retract the left arm"
-LONG_S = 3.0
 QUEUE = ExecuteEvent.Goal.QUEUE
-
-
-# Patient enough for a machine whose cores are all taken: a starved process is not what is tested here.
-PATIENT = {"max_observation_age_ms": 2000.0, "max_observation_spread_ms": 1000.0, "control_timeout_s": 4.0}
-
-
-def _arguments(**values):
-    return ["--ros-args", *(part for name, value in values.items() for part in ("-p", f"{name}:={value}"))]
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("live")
-    bench = LiveBench(DOMAIN, folder)
-    policy = _arguments(model=folder / "sound", observation_timeout_s=3.0, **PATIENT)
-    control = _arguments(joint_state_timeout_s=5.0)
-    try:
-        bench.start("tiny_robot", str(HERE / "tiny_robot.py"))
-        bench.start("policy_node", str(HERE / "tiny_policy_node.py"), *policy)
-        bench.start("control_node", "-m", "wallwm_ros.nodes.control_node", *control)
-        bench.bring_up("control_node")
-        bench.until(bench.events.server_is_ready)
-        bench.until(bench.tasks.server_is_ready)
-        yield bench
-    finally:
-        bench.close()
+    yield from serve(tmp_path_factory.mktemp("live"))
 
 
 @pytest.fixture
 def bench(processes):
-    """Everything active, whatever the test before has left behind."""
-    processes.mute("")
-    state = processes.state("policy_node")
-    if state == UNCONFIGURED:
-        assert processes.set("policy_node", model=f"{processes.folder}/sound") == ""
-        assert processes.change("policy_node", Transition.TRANSITION_CONFIGURE), processes.output(
-            "policy_node"
-        )
-    if state != ACTIVE:
-        assert processes.change("policy_node", Transition.TRANSITION_ACTIVATE), processes.output(
-            "policy_node"
-        )
-    return processes
+    return ready(processes)
 
 
 def test_an_event_is_carried_out_with_feedback_and_a_full_result(bench):
@@ -227,9 +190,7 @@ def test_deactivating_ends_events_and_activating_again_serves_again(bench):
     ],
 )
 def test_a_bundle_that_does_not_belong_is_refused_and_another_can_be_configured(bench, bundle, words):
-    assert bench.change("policy_node", Transition.TRANSITION_DEACTIVATE)
-    assert bench.state("policy_node") == INACTIVE
-    assert bench.change("policy_node", Transition.TRANSITION_CLEANUP)
+    bench.take_down("policy_node")
     assert bench.set("policy_node", model=f"{bench.folder}/{bundle}") == ""
     assert not bench.change("policy_node", Transition.TRANSITION_CONFIGURE)
     assert bench.state("policy_node") == UNCONFIGURED

@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch", reason="the network needs the training envi
 pytest.importorskip("diffusers")
 
 from diffusers import WanTransformer3DModel  # noqa: E402
-from model_fixtures import small_model, small_spec  # noqa: E402
+from model_fixtures import small_model  # noqa: E402
 
+from wallwm_model.network.action import Timing  # noqa: E402
 from wallwm_model.network.codec import PatchCodec  # noqa: E402
 from wallwm_model.network.model import network_pictures  # noqa: E402
 from wallwm_model.network.video import MultiViewWan  # noqa: E402
@@ -85,38 +86,72 @@ def test_permuting_cameras_with_their_table_permutes_the_output():
         assert torch.allclose(ours(latents[:, order], timestep, text), expected, atol=1e-5)
 
 
+def looked(model, batch: int, **more):
+    """One look at random pictures."""
+    images = torch.randint(0, 255, (batch, 3, 64, 64, 3), dtype=torch.uint8)
+    text = model.video.captions(torch.ones(batch, 16, dtype=torch.int64))
+    return model.video(network_pictures(images), text, **more)
+
+
+def read(model, world):
+    """Its keys and values for the action tower, in event mode."""
+    return model.action.read_video(world.states, world.tau, torch.zeros(len(world.remaining), dtype=torch.int64))
+
+
+def timing(length: float, batch: int = 1) -> Timing:
+    return Timing(torch.full((batch,), length), torch.zeros(batch, dtype=torch.int64))
+
+
 def test_action_gradients_never_enter_the_video_tower():
-    model, spec = small_model(), small_spec()
-    images = torch.randint(0, 255, (2, 3, 64, 64, 3), dtype=torch.uint8)
-    world = model.video(network_pictures(images), torch.ones(2, spec.caption_length, dtype=torch.int64))
-    video = model.action.read_video(world.states)
-    length = torch.full((2,), 10.0)
-    out = model.action(torch.randn(2, 10, 14), torch.rand(2), video, torch.randn(2, 14), length, None)
+    model = small_model()
+    video = read(model, looked(model, 2))
+    noisy, t = torch.randn(2, 10, 14), torch.rand(2, 10)
+    out = model.action(noisy, t, video, torch.randn(2, 14), timing(10.0, 2), None)
     out.square().sum().backward()
     assert all(p.grad is None for p in model.video.parameters())
     assert all(p.grad is not None for p in model.action.blocks[0].video_kv.parameters())
 
 
 def test_padding_steps_do_not_change_the_event():
-    model, spec = small_model(), small_spec()
-    images = torch.randint(0, 255, (1, 3, 64, 64, 3), dtype=torch.uint8)
+    model = small_model()
     with torch.no_grad():
-        states = model.video(network_pictures(images), torch.ones(1, 16, dtype=torch.int64)).states
-        video, state = model.action.read_video(states), torch.randn(1, 14)
-        noisy, t, length = torch.randn(1, 32, 14), torch.tensor([0.7]), torch.tensor([20.0])
+        video, state = read(model, looked(model, 1)), torch.randn(1, 14)
+        noisy, t = torch.randn(1, 32, 14), torch.full((1, 32), 0.7)
         mask = (torch.arange(32) < 20)[None, None, None]
-        padded = model.action(noisy, t, video, state, length, mask)[:, :20]
-        exact = model.action(noisy[:, :20], t, video, state, length, None)
+        padded = model.action(noisy, t, video, state, timing(20.0), mask)[:, :20]
+        exact = model.action(noisy[:, :20], t[:, :20], video, state, timing(20.0), None)
     assert torch.allclose(padded, exact, atol=1e-5)
 
 
-def test_future_latents_are_predicted_per_view_and_frame():
+def test_every_step_has_a_noise_level_of_its_own():
     model = small_model()
-    images = torch.randint(0, 255, (2, 3, 64, 64, 3), dtype=torch.uint8)
-    noisy = torch.randn(2, 3, 16, 2, 8, 8)
-    world = model.video(network_pictures(images), torch.ones(2, 16, dtype=torch.int64), noisy, torch.rand(2))
+    with torch.no_grad():
+        video, state = read(model, looked(model, 1)), torch.randn(1, 14)
+        noisy, t = torch.randn(1, 12, 14), torch.full((1, 12), 0.7)
+        plain = model.action(noisy, t, video, state, timing(12.0), None)
+        t[0, 3] = 0.0
+        assert not torch.allclose(model.action(noisy, t, video, state, timing(12.0), None), plain, atol=1e-5)
+
+
+def test_future_latents_are_predicted_per_view_and_frame():
+    model, noisy = small_model(), torch.randn(2, 3, 16, 2, 8, 8)
+    world = looked(model, 2, noisy=noisy, t=torch.rand(2))
     assert world.velocity.shape == noisy.shape
     assert world.remaining.shape == (2,)
+
+
+def test_the_past_is_read_and_the_future_only_when_asked_for():
+    model, patches = small_model(), 16
+    past, noisy, t = torch.randn(1, 3, 16, 1, 8, 8), torch.randn(1, 3, 16, 2, 8, 8), torch.rand(1)
+    first = 3 * (model.config.extras + patches)
+    with torch.no_grad():
+        assert looked(model, 1).states[0].shape[1] == first
+        world = looked(model, 1, history=past, noisy=noisy, t=t)
+        assert world.states[0].shape[1] == len(world.tau) == first + 3 * patches
+        assert sorted(set(world.tau.tolist())) == [-1, 0] and world.velocity.shape == noisy.shape
+        whole = looked(model, 1, history=past, noisy=noisy, t=t, read_future=True)
+        assert sorted(set(whole.tau.tolist())) == [-1, 0, 1, 2]
+        assert read(model, whole).shape[2] == first + 3 * 3 * patches
 
 
 def test_codec_follows_the_causal_rule_and_restores_what_it_was_fitted_on():

@@ -14,15 +14,17 @@ pytest.importorskip("rclpy")
 pytest.importorskip("wallwm_msgs.msg._action_chunk")  # the folder alone imports as an empty namespace
 pytestmark = pytest.mark.ros
 
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image, JointState  # noqa: E402
 
-from wallwm_model.errors import ConfigError, ObservationError  # noqa: E402
+from wallwm_model.errors import ConfigError, ObservationError, SpecError  # noqa: E402
 from wallwm_msgs.action import ExecuteEvent  # noqa: E402
 from wallwm_msgs.msg import ControlStatus  # noqa: E402
 from wallwm_ros.bridge import events, images, joint_states  # noqa: E402
-from wallwm_ros.bridge.diagnostics import latency_from_message, latency_message  # noqa: E402
+from wallwm_ros.bridge.diagnostics import camera_message, latency_from_message, latency_message  # noqa: E402
 from wallwm_ros.bridge.observations import make_synchronizer  # noqa: E402
+from wallwm_ros.core.camera_guard import CameraInfoGuard  # noqa: E402
 from wallwm_ros.core.config import load_robot  # noqa: E402
 from wallwm_ros.core.events import ControlState, Outcome, Stage  # noqa: E402
 from wallwm_ros.core.synchronizer import SyncLimits  # noqa: E402
@@ -110,6 +112,37 @@ def test_every_robots_streams_are_known_with_their_quaternions():
     assert streams["/left_gripper/joint_states"]._quaternions == ()
     assert images.message_type(QUANTA.cameras[0]) is CompressedImage
     assert images.message_type(SIM.cameras[0]) is Image
+
+
+def test_a_real_cameras_repeated_message_is_found_frozen():
+    sync = make_synchronizer(QUANTA, SyncLimits(10**9, 10**9, frozen=3))
+    for source in QUANTA.states:
+        sync.add_state(source.topic, 30, np.zeros(len(source.columns)))
+    for camera in QUANTA.cameras:
+        for i in range(3):
+            data = [255, 216, 255, i if camera.name != "wrist_cam_left" else 0]
+            sync.add_picture(camera.name, 10 * (i + 1), CompressedImage(data=data))
+    found = sync.newest(40)
+    assert (found.stream, found.kind) == ("wrist_cam_left", "frozen")
+
+
+def test_diagnostics_tell_what_is_known_of_the_cameras():
+    def check(name, info):
+        if info == "bad":
+            raise SpecError(f"camera {name}: K must be another")
+
+    guard = CameraInfoGuard({"head": "/h", "left": "/l"}, check)
+    guard.hear("head", "good")
+    status = camera_message(guard, 5).status[0]
+    assert status.level == DiagnosticStatus.WARN and status.message == "no camera_info yet from left"
+    guard.hear("left", "good")
+    assert camera_message(guard, 5).status[0].level == DiagnosticStatus.OK
+    guard.hear("left", "bad")
+    message = camera_message(guard, 5)
+    status = message.status[0]
+    assert status.level == DiagnosticStatus.ERROR and status.message == "camera left: K must be another"
+    assert {pair.key: pair.value for pair in status.values}["head"] == "as calibrated"
+    assert latency_from_message(message) is None
 
 
 def test_latency_survives_the_way_through_diagnostics():

@@ -65,6 +65,13 @@ def test_quanta_x1_has_the_topics_of_its_sdk():
     assert {output.interface for output in profile.outputs()} == {"pose", "forward"}
 
 
+def test_every_shipped_camera_names_its_camera_info_and_real_ones_have_noise():
+    for name in available_robots():
+        for camera in load_robot(name).cameras:
+            assert camera.info_topic, f"{name}: {camera.name}"
+            assert camera.noise == (name != "sim")
+
+
 def test_columns_and_outputs():
     profile = load_robot("sim")
     assert profile.columns(("left_gripper", "right_waist")) == [6, 7]
@@ -101,6 +108,7 @@ def test_a_profile_can_be_any_file(tmp_path):
         (_change(SIM, ["limits", "arm", "unit"], "deg"), ["unit", "rad, m, quaternion", "deg"]),
         (_change(SIM, ["cameras", 1, "name"], "head_cam"), ["cameras", "more than once", "head_cam"]),
         (_change(SIM, ["cameras", 0, "transport"], "h264"), ["cameras[0]", "raw, compressed", "h264"]),
+        (_change(SIM, ["cameras", 0, "noise"], "no"), ["cameras[0]", "noise", "true or false"]),
         (_change(SIM, ["cameras", 0, "topic"], "image"), ["topic", "starts with /", "image"]),
         (_change(SIM, ["states", 0, "columns"], ["left_waist"]), ["states", "missing", "right_gripper"]),
         (_change(SIM, ["states", 0, "columns"], ["left_wrist"]), ["left_wrist", "did you mean"]),

@@ -138,3 +138,78 @@ def test_clearing_forgets_everything(sync):
     feed(sync, {name: [1000] for name in NAMES}, [1000])
     sync.clear()
     assert look(sync, 1010).kind == "missing"
+
+
+@pytest.fixture
+def live():
+    """Two cameras with noise and one without; three pictures in a row that are identical are too many."""
+    limits = SyncLimits(max_spread_ns=30 * MS, max_age_ns=200 * MS, max_ahead_ns=20 * MS, frozen=3)
+    return Synchronizer(NAMES, {"joints": ()}, limits, noisy=("head", "left"), depth=2)
+
+
+def show(sync, contents):
+    """One picture per camera every 50 ms, with the contents given; joint states along with them."""
+    for name, shown in contents.items():
+        for i, content in enumerate(shown):
+            sync.add_picture(name, (1000 + 50 * i) * MS, content)
+    last = 1000 + 50 * (len(contents["head"]) - 1)
+    for t in range(900, last + 10, 10):
+        sync.add_state("joints", t * MS, np.array([0.0]))
+    return look(sync, last + 5)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ("abcd", None),
+        ("aabb", None),  # twice is not three times
+        ("abbb", "frozen"),
+        ("bbbb", "frozen"),
+        ("abbbc", None),  # it has come back
+        ("a", "early"),  # one picture does not tell
+        ("aa", "early"),
+        ("ab", None),
+    ],
+)
+def test_a_camera_that_repeats_its_picture_is_frozen(live, head, kind):
+    found = show(live, {"head": head, "left": "123456"[: len(head)], "right": "x" * len(head)})
+    if kind is None and len(head) > 1:
+        assert isinstance(found, Match), found
+    elif kind == "frozen":
+        assert found == Unsound("head", "frozen", "head is frozen: its last 3 pictures are identical")
+    else:
+        assert (found.stream, found.kind) == ("head", kind) and "may be frozen" in found.text
+
+
+def test_a_camera_without_noise_may_repeat_itself(live):
+    assert isinstance(show(live, {"head": "abcd", "left": "1234", "right": "xxxx"}), Match)
+
+
+def test_frozen_cameras_are_not_looked_for_when_that_is_switched_off():
+    sync = Synchronizer(NAMES, {"joints": ()}, LIMITS, noisy=NAMES, same=lambda one, other: 1 / 0)
+    assert isinstance(show(sync, {name: "aaaa" for name in NAMES}), Match)
+
+
+def test_pictures_are_compared_once_each_and_only_when_somebody_looks():
+    asked = []
+
+    def same(one, other):
+        asked.append((one, other))
+        return one == other
+
+    limits = SyncLimits(max_spread_ns=30 * MS, max_age_ns=500 * MS, frozen=4)
+    sync = Synchronizer(["head"], {"joints": ()}, limits, noisy=["head"], same=same)
+    for i, content in enumerate("abbb"):
+        sync.add_picture("head", (1000 + 50 * i) * MS, content)
+    sync.add_state("joints", 1150 * MS, np.array([0.0]))
+    assert asked == []
+    assert isinstance(look(sync, 1155), Match) and isinstance(look(sync, 1160), Match)
+    assert sorted(asked) == [("a", "b"), ("b", "b"), ("b", "b")]
+    sync.add_picture("head", 1200 * MS, "b")
+    assert look(sync, 1205).kind == "frozen" and len(asked) == 4
+
+
+def test_a_restarted_source_is_not_compared_with_what_it_showed_before(live):
+    show(live, {"head": "aaaa", "left": "1234", "right": "xxxx"})
+    live.clear()
+    assert show(live, {"head": "a", "left": "1", "right": "x"}).kind == "early"

@@ -1,5 +1,6 @@
-"""The least robot that the runtime can drive, as a process of its own: small pictures and joint states out,
-commands in and carried out at once. Cameras named in /tiny_robot/mute (std_msgs/String) fall silent.
+"""The least robot that the runtime can drive, as a process of its own: small pictures, camera_info and joint
+states out; commands in and carried out at once. Cameras named in /tiny_robot/mute
+(std_msgs/String) fall silent; those named in /tiny_robot/swap say that they have another lens.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ import sys
 
 import numpy as np
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 
 from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.running import run_node
-from wallwm_ros.bridge.sim import image_message, joint_state_message
+from wallwm_ros.bridge.sim import camera_info_message, image_message, joint_state_message
+from wallwm_ros.core.calibration import load_calibrations
 from wallwm_ros.core.config import load_robot
 
 
@@ -25,14 +27,20 @@ class TinyRobot(Node):
         self._robot = load_robot("sim")
         self._position = np.array([(joint.low + joint.high) / 2 for joint in self._robot.joints])
         self._position[0] += 0.2
-        self._muted = ""
+        self._muted = self._swapped = ""
         self._pictures = {
             c.name: self.create_publisher(Image, c.topic, qos.SENSOR_OUT) for c in self._robot.cameras
         }
+        self._infos = {
+            c.name: self.create_publisher(CameraInfo, c.info_topic, qos.SENSOR_OUT)
+            for c in self._robot.cameras
+        }
+        self._calibrations = load_calibrations(self._robot)
         self._states = self.create_publisher(JointState, self._robot.states[0].topic, qos.SENSOR_OUT)
         command = self._robot.outputs("forward")[0].topic
         self.create_subscription(Float64MultiArray, command, self._command, qos.COMMAND)
         self.create_subscription(String, "/tiny_robot/mute", self._mute, 10)
+        self.create_subscription(String, "/tiny_robot/swap", self._swap, 10)
         self.create_timer(0.05, self._look)
         self.create_timer(0.01, self._feel)
 
@@ -42,11 +50,21 @@ class TinyRobot(Node):
     def _mute(self, message: String) -> None:
         self._muted = message.data
 
+    def _swap(self, message: String) -> None:
+        self._swapped = message.data
+
     def _look(self) -> None:
         now = self.get_clock().now().nanoseconds
         for name, publisher in self._pictures.items():
             if name not in self._muted:
                 publisher.publish(image_message(np.full((192, 192, 3), 90, np.uint8), name, now))
+                self._infos[name].publish(self._info(name))
+
+    def _info(self, name: str) -> CameraInfo:
+        calibration = self._calibrations[name]
+        K = calibration.K.copy()
+        K[0, 0] *= 1.2 if name in self._swapped else 1.0
+        return camera_info_message(K, calibration.width, calibration.height, calibration.frame)
 
     def _feel(self) -> None:
         now = self.get_clock().now().nanoseconds

@@ -15,6 +15,7 @@ from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.chunks import chunk_to_message
 from wallwm_ros.bridge.diagnostics import latency_message
 from wallwm_ros.bridge.events import EventServer
+from wallwm_ros.core.camera_guard import CameraInfoGuard
 from wallwm_ros.core.chunk import Chunk
 from wallwm_ros.core.event_runner import EventRunner
 from wallwm_ros.core.events import EventGoal, EventProgress, EventResult, Outcome, Plan
@@ -46,7 +47,11 @@ class ChunkOutput:
             f"chunk caption={chunk.caption!r} generation={chunk.generation} steps={chunk.steps} "
             f"remaining_s={chunk.remaining_s:.2f} {stages}"
         )
-        self._diagnostics.publish(latency_message(stages_ms, engine, chunk.caption, chunk.stamp_ns))
+        self.diagnose(latency_message(stages_ms, engine, chunk.caption, chunk.stamp_ns))
+
+    def diagnose(self, message: DiagnosticArray) -> None:
+        """Publish diagnostics."""
+        self._diagnostics.publish(message)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class RosEventPort:
         output: where chunks go.
         synchronizer: where observations come from.
         planner: makes plans, in the worker's thread.
+        guard: may object to every observation.
         joints: names of the columns of a plan.
         engine: name of the engine, for the diagnostics.
         seed: of the action noise; each inference adds one.
@@ -81,13 +87,14 @@ class RosEventPort:
         output: ChunkOutput,
         synchronizer: Synchronizer,
         planner: EventPlanner,
+        guard: CameraInfoGuard,
         *,
         joints: tuple[str, ...],
         engine: str,
         seed: int,
     ) -> None:
         self._node, self._server, self._output = node, server, output
-        self._synchronizer, self._planner = synchronizer, planner
+        self._synchronizer, self._planner, self._guard = synchronizer, planner, guard
         self._joints, self._engine, self._seed = joints, engine, seed
         self._worker = Worker("inference")
         self._answers: deque[_Answer] = deque()
@@ -108,7 +115,7 @@ class RosEventPort:
 
     def look(self, not_before_ns: int) -> Match | Unsound:
         """See `EventPort`."""
-        return self._synchronizer.newest(self._output.now_ns(), not_before_ns)
+        return self._guard.objection() or self._synchronizer.newest(self._output.now_ns(), not_before_ns)
 
     def infer(self, ticket: int, match: Match, goal: EventGoal) -> None:
         """See `EventPort`."""

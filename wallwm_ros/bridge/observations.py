@@ -23,7 +23,8 @@ def make_synchronizer(profile: RobotProfile, limits: SyncLimits) -> Synchronizer
     for source in profile.states:
         columns = profile.columns(source.columns)
         states[source.topic] = tuple(i for i, column in enumerate(columns) if column in profile.quaternions)
-    return Synchronizer(profile.camera_names, states, limits)
+    noisy = [camera.name for camera in profile.cameras if camera.noise]
+    return Synchronizer(profile.camera_names, states, limits, noisy=noisy, same=images.same)
 
 
 class ObservationFeed:

@@ -70,11 +70,13 @@ class Parameters(Generic[Config]):
     def _declare(self, item: Option) -> None:
         # Declared without type or range, so that a wrong value from outside can be read and named.
         self._node.declare_parameter(item.name, item.default, ParameterDescriptor(dynamic_typing=True))
+        given = value = self._value(item.name)
         try:
-            item.check(self._value(item.name))
+            value = item.check(given)
         except ConfigError as error:
-            self._problems[item.name] = str(error)
-            self._node.set_parameters([Parameter(item.name, value=item.default)])
+            self._problems[item.name], value = str(error), item.default
+        if value != given:
+            self._node.set_parameters([Parameter(item.name, value=value)])
         self._node.set_descriptor(item.name, _descriptor(item))
 
     def _check_names(self) -> None:
@@ -107,8 +109,9 @@ def _descriptor(item: Option) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=item.name, type=_TYPES[item.type], description=item.help, additional_constraints=item.valid
     )
-    # A whole number is a valid value of a float option; the option's own check does the rest.
-    descriptor.dynamic_typing = item.type is float
+    # A whole number is a valid value of a float option, false of one with the choice `off`; the option's own
+    # check does the rest.
+    descriptor.dynamic_typing = item.type is float or item.said_false
     if item.low is not None or item.high is not None:
         low = item.low if item.low is not None else -_WIDEST[item.type]
         high = item.high if item.high is not None else _WIDEST[item.type]

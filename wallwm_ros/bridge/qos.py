@@ -5,12 +5,14 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 
-def _profile(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
+def _profile(
+    depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
+) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=reliability,
-        durability=DurabilityPolicy.VOLATILE,
+        durability=durability,
     )
 
 
@@ -25,5 +27,7 @@ CLOCK = _profile(10, ReliabilityPolicy.RELIABLE)
 STATE = _profile(10, ReliabilityPolicy.BEST_EFFORT)
 NEWEST_STATE = _profile(1, ReliabilityPolicy.BEST_EFFORT)
 IMAGE = _profile(5, ReliabilityPolicy.BEST_EFFORT)
+# /robot_description is published once; whoever comes later gets it too.
+LATCHED = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 # What a simulated or relayed sensor publishes with: matches reliable and best-effort subscribers.
 SENSOR_OUT = _profile(10, ReliabilityPolicy.RELIABLE)

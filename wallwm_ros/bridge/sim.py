@@ -8,22 +8,22 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from wallwm_model.errors import SimulationError
+from wallwm_ros.bridge.images import image_message
 from wallwm_ros.bridge.stamps import to_stamp
 
-
-def image_message(picture: np.ndarray, frame: str, stamp_ns: int) -> Image:
-    """(H, W, 3) uint8 RGB -> sensor_msgs/Image, `rgb8`."""
-    height, width, _ = picture.shape
-    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
-    message.header.frame_id, message.header.stamp = frame, to_stamp(stamp_ns)
-    # An array.array goes into the message as it is; any other sequence is checked byte by byte.
-    message.data = array.array("B", picture.tobytes())
-    return message
+__all__ = [
+    "camera_info_message",
+    "image_message",
+    "jpeg_message",
+    "joint_state_message",
+    "targets_from_array",
+    "targets_from_trajectory",
+]
 
 
 def jpeg_message(picture: np.ndarray, frame: str, stamp_ns: int, quality: int) -> CompressedImage:

@@ -58,6 +58,10 @@ class SimOutputs:
             self._picture(camera, picture, stamp_ns)
         if self._spectator.get_subscription_count():
             self._spectator.publish(sim.image_message(self._body.spectator(), SPECTATOR, stamp_ns))
+        self.camera_infos(stamp_ns)
+
+    def camera_infos(self, stamp_ns: int) -> None:
+        """What every camera says of itself."""
         for publisher, message in self._info.values():
             message.header.stamp = to_stamp(stamp_ns)
             publisher.publish(message)

@@ -178,6 +178,7 @@ class LockstepPace:
         elif not self._draining and silent_ns >= self._calm_ns:
             self._repeated = True
             self._say_time()
+            self._outputs.camera_infos(self._now_ns)  # whoever is being configured waits for them
 
 
 def _passed(before_ns: int, now_ns: int, period_ns: int) -> bool:

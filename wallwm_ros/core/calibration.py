@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wallwm_model.calibration import CameraCalibration, parse_calibration
+from wallwm_model.calibration import CameraCalibration, load_calibration
 from wallwm_model.errors import ConfigError
 from wallwm_ros.core.options import unknown
 from wallwm_ros.core.paths import data_path
 from wallwm_ros.core.robot import Camera, RobotProfile
-from wallwm_ros.core.yaml_files import read_yaml
 
 
 def load_calibrations(profile: RobotProfile) -> dict[str, CameraCalibration]:
@@ -23,13 +22,21 @@ def load_calibrations(profile: RobotProfile) -> dict[str, CameraCalibration]:
     return {camera.name: _load(camera, profile) for camera in profile.cameras if camera.calibration}
 
 
-def _load(camera: Camera, profile: RobotProfile) -> CameraCalibration:
+def calibration_path(camera: Camera) -> Path:
+    """Where the calibration file is that a camera's profile entry names.
+
+    Raises:
+        ConfigError: the calibration directory has no such file.
+    """
     given = Path(camera.calibration)
-    path = given if given.is_absolute() else data_path(f"calibration/{given}")
-    body = read_yaml(path)
-    cameras = parse_calibration(body, str(path))
-    if body["robot"] != profile.name:
-        raise ConfigError(f"{path}: must be for robot {profile.name!r}; found {body['robot']!r}")
-    if camera.name not in cameras:
-        raise ConfigError(f"{path}: {unknown('camera', camera.name, cameras)}")
-    return cameras[camera.name]
+    return given if given.is_absolute() else data_path(f"calibration/{given}")
+
+
+def _load(camera: Camera, profile: RobotProfile) -> CameraCalibration:
+    path = calibration_path(camera)
+    calibration = load_calibration(path)
+    if calibration.robot != profile.name:
+        raise ConfigError(f"{path}: robot must be {profile.name!r}; found {calibration.robot!r}")
+    if camera.name not in calibration.cameras:
+        raise ConfigError(f"{path}: {unknown('camera', camera.name, calibration.cameras)}")
+    return calibration.cameras[camera.name]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from wallwm_model.calibration import CameraCalibration
 from wallwm_model.errors import ConfigError, SpecError
-from wallwm_model.spec import CameraSpec, ModelSpec
+from wallwm_model.spec import ModelSpec
+from wallwm_ros.core.camera_contract import CameraInfo, check_camera, check_camera_info
 from wallwm_ros.core.robot import RobotProfile
 
 RATES_HZ = (1.0, 200.0)  # action steps per second that the control process can interpolate
-VIEW_TOLERANCE = 0.05  # relative difference of the field of view
+
+__all__ = ["CameraInfo", "check_camera", "check_camera_info", "check_compatible", "check_mode"]
 
 
 def check_compatible(
@@ -41,9 +42,15 @@ def check_compatible(
     _check_normalisation(spec, profile)
     cameras = [camera.name for camera in spec.cameras]
     _same_names("cameras", cameras, profile.camera_names, spec.name, profile.name)
+    for view, (wanted, found) in enumerate(zip(cameras, profile.camera_names, strict=True)):
+        if wanted != found:
+            raise SpecError(
+                f"cameras must be in the model's order; view {view} is {wanted} in model {spec.name} "
+                f"and {found} in robot {profile.name}"
+            )
     for camera in spec.cameras:
         if camera.name in calibrations:
-            _check_camera(camera, calibrations[camera.name])
+            check_camera(camera, calibrations[camera.name])
 
 
 def check_mode(spec: ModelSpec, mode: str) -> None:
@@ -86,22 +93,3 @@ def _check_normalisation(spec: ModelSpec, profile: RobotProfile) -> None:
                 f"the mean of {joint.name} in model {spec.name} must lie within the joint's limits "
                 f"{joint.low:g} to {joint.high:g} {joint.unit}; found {mean:g}: other units or another robot"
             )
-
-
-def _check_camera(camera: CameraSpec, calibration: CameraCalibration) -> None:
-    height, width = calibration.size
-    if height < camera.height or width < camera.width or height * camera.width != width * camera.height:
-        raise SpecError(
-            f"{camera.name} must give at least {camera.width}x{camera.height} pictures of the same aspect "
-            f"ratio; its calibration says {width}x{height}"
-        )
-    if calibration.link != camera.mount:
-        raise SpecError(
-            f"{camera.name} must be carried by {camera.mount}, as in training; "
-            f"its calibration says {calibration.link}"
-        )
-    if abs(calibration.fovy / camera.fovy - 1) > VIEW_TOLERANCE:
-        raise SpecError(
-            f"{camera.name} must see {math.degrees(camera.fovy):.1f} degrees vertically, as in training; its "
-            f"calibration says {math.degrees(calibration.fovy):.1f}"
-        )

@@ -51,9 +51,35 @@ class PolicyConfig:
         1.0, "the control process counts as lost after this silence", "s", low=0.05, high=10
     )
     feedback_rate_hz: float = option(10.0, "rate of action feedback", "Hz", low=1, high=100)
+    frozen_frames: int = option(
+        5, "identical pictures in a row that mean a frozen camera with noise; 0: never", low=0, high=100
+    )
+    camera_info_timeout_s: float = option(
+        2.0, "configure waits this long for every camera's CameraInfo", "s", low=0, high=60
+    )
+    require_camera_info: bool = option(
+        False, "refuse a camera whose CameraInfo does not come in time; else warn, and check it later"
+    )
+    frustum_mask: str = option(
+        "train_only",
+        "sight-cone mask between the views; off and train_only: none at run time, as in the report",
+        choices=("off", "train_only", "always"),
+        live=True,
+    )
+    mask_method: str = option(
+        "frustum",
+        "test behind the mask; frustum: the patches' pyramids, cone: the report's closest approach",
+        choices=("frustum", "cone"),
+        live=True,
+    )
+    publish_sight: bool = option(
+        False, "publish ~/sight: the pictures of each inference, tinted by the mask", live=True
+    )
 
     def __post_init__(self) -> None:
         check_all(self)
+        if self.frozen_frames == 1:
+            raise ConfigError("frozen_frames must be 0, or at least 2: every picture equals itself; found 1")
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,14 @@ class EventRunner:
         if self._awaiting(ticket) is not None:
             self._end(Outcome.ENGINE_FAILED, text)
 
+    def distrust(self, text: str) -> None:
+        """The cameras can no longer be trusted: an event that was planned from them ends with a shaped stop.
+
+        One that still waits for its observation gets none, and goes on waiting until its deadline.
+        """
+        if self._current is not None and self._current.stage != Stage.WAITING:
+            self._end(Outcome.NO_OBSERVATION, text)
+
     def tick(self) -> None:
         """Turn the machine; call at 50 Hz or so, and whenever something came in."""
         now = self._clock.now_ns()

@@ -101,7 +101,7 @@ class Plan:
         step_s: duration of one step [s].
         remaining_s: the model's estimate of the event's length [s].
         observation_stamp_ns: when the oldest part of the observation was taken [ns].
-        timings_ms: stage -> time it took [ms]: decode, preprocess, observe, act.
+        timings_ms: stage -> time it took [ms]: decode, preprocess, observe, act; and mask, where one is made.
     """
 
     actions: np.ndarray

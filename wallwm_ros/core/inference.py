@@ -13,11 +13,12 @@ from wallwm_model.preprocess import Observation
 from wallwm_model.spec import ModelSpec
 from wallwm_ros.core.events import Plan
 from wallwm_ros.core.robot import RobotProfile
+from wallwm_ros.core.sight import SightUse
 from wallwm_ros.core.synchronizer import Match
 
 
 class EventModel(Protocol):
-    """What the runtime needs of a policy; `wallwm_model.policy.EventPolicy` has it."""
+    """What the runtime needs of a policy; `wallwm_model.policy.Policy` has it."""
 
     def event(self, observation: Observation, caption: str, duration_s: float | None, seed: int) -> Any:
         """One event: an object with actions (T, D) [rad, m] and the times step_s, remaining_s, preprocess_s,
@@ -35,6 +36,9 @@ class EventPlanner:
         spec: what the policy reads and gives.
         profile: where each state stream's values belong.
         decode: camera name and undecoded picture -> (H, W, 3) uint8 RGB; raises ObservationError.
+
+    Attributes:
+        sight: what sight-cone masks are for, if for anything; may be exchanged between two plans.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class EventPlanner:
         decode: Callable[[str, Any], np.ndarray],
     ) -> None:
         self._model, self._spec, self._decode = model, spec, decode
+        self.sight: SightUse | None = None
         self._columns = {source.topic: profile.columns(source.columns) for source in profile.states}
 
     def plan(self, match: Match, caption: str, duration_s: float, seed: int) -> Plan:
@@ -59,8 +64,11 @@ class EventPlanner:
         state = np.zeros(len(self._spec.joints))
         for stream, values in match.states.items():
             state[self._columns[stream]] = values
-        observation = Observation(images, state, match.stamp_ns)
         decoded = time.perf_counter()
+        use = self.sight
+        mask = use.sight.mask(state) if use is not None else None
+        observation = Observation(images, state, match.stamp_ns, mask if use and use.attend else None)
+        masked = time.perf_counter()
         chunk = self._model.event(observation, caption, duration_s or None, seed)
         check_answer(chunk.actions, chunk.remaining_s, self._spec)
         timings = {
@@ -69,6 +77,10 @@ class EventPlanner:
             "observe": chunk.observe_s,
             "act": chunk.act_s,
         }
+        if use is not None:
+            timings["mask"] = masked - decoded
+            if use.show is not None:
+                use.show(images, mask, match.stamp_ns)
         return Plan(
             actions=np.asarray(chunk.actions, dtype=np.float64),
             step_s=chunk.step_s,

@@ -56,14 +56,21 @@ class Option:
             return f"at least {self.low:g}"
         return f"at most {self.high:g}" if self.high is not None else ""
 
+    @property
+    def said_false(self) -> bool:
+        """YAML, and with it every ROS command line, reads the choice `off` as false unless it is quoted."""
+        return "off" in self.choices
+
     def check(self, value: Any) -> Any:
-        """`value` converted to the option's type (an int is a valid float).
+        """`value` converted to the option's type (an int is a valid float, false may stand for `off`).
 
         Raises:
             ConfigError: wrong type, out of range, or none of the choices.
         """
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if value is False and self.said_false:
+            value = "off"
         if type(value) is not self.type or (self.type is float and not math.isfinite(value)):
             raise ConfigError(f"{self.name} must be {_WORDS[self.type]}{self._valid_clause}; found {value!r}")
         outside = (self.low is not None and value < self.low) or (self.high is not None and value > self.high)

@@ -12,6 +12,7 @@ from wallwm_ros.core.options import unknown
 UNITS = ("rad", "m", "quaternion")
 TRANSPORTS = ("raw", "compressed")
 STATE_MESSAGES = ("JointState", "PoseStamped")
+DESCRIPTIONS = ("mujoco", "topic")
 INTERFACES = ("forward", "trajectory", "pose")
 POSE_COLUMNS = 7  # x y z, then quaternion x y z w
 
@@ -46,6 +47,8 @@ class Camera:
         transport: `raw` (sensor_msgs/Image) or `compressed` (sensor_msgs/CompressedImage).
         info_topic: sensor_msgs/CameraInfo; empty: none is published.
         calibration: file in the calibration directory; empty: none.
+        noise: live pictures differ by sensor noise, so that identical ones mean a frozen camera; false for a
+            simulated camera, whose pictures of a still scene are identical.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Camera:
     transport: str
     info_topic: str = ""
     calibration: str = ""
+    noise: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class RobotProfile:
         states: topics with measured values; together they fill every column once.
         commands: for each command interface the robot has, its topics; together they carry every column once.
         interface: the one used unless a parameter says otherwise.
+        description: where its links are: `mujoco` (the simulated robot), `topic` (/robot_description) or the path
+            of a URDF file; empty: nowhere.
     """
 
     name: str
@@ -108,6 +114,7 @@ class RobotProfile:
     states: tuple[StateSource, ...]
     commands: dict[str, tuple[CommandOutput, ...]]
     interface: str
+    description: str = ""
 
     @property
     def joint_names(self) -> tuple[str, ...]:

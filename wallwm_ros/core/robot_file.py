@@ -83,6 +83,13 @@ class _Section:
             raise self.fail(key, "greater than 0", value)
         return float(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.body.get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, "true or false", value)
+        return value
+
     def names(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:
         """A list of unique names."""
         value = self.body.get(key, default)
@@ -117,7 +124,19 @@ def parse_robot(body: dict[str, Any], path: Path) -> profile.RobotProfile:
     )
     _every_column_once([c for s in states for c in s.columns], names, f"{path}: states")
     interface, commands = _commands(body.get("command"), f"{path}: command", names)
-    return profile.RobotProfile(top.text("robot"), joints, cameras, states, commands, interface)
+    description = _description(top, path.parent)
+    return profile.RobotProfile(top.text("robot"), joints, cameras, states, commands, interface, description)
+
+
+def _description(top: _Section, folder: Path) -> str:
+    """`mujoco`, `topic`, or the absolute path of a URDF file, which is named relative to the profile's folder."""
+    value = top.text("description", "")
+    if value in ("", *profile.DESCRIPTIONS):
+        return value
+    file = folder / Path(value).expanduser()
+    if not file.is_file():
+        raise top.fail("description", f"{', '.join(profile.DESCRIPTIONS)}, or the path of a URDF file", value)
+    return str(file.resolve())
 
 
 def _joints(top: _Section) -> tuple[profile.Joint, ...]:
@@ -170,13 +189,14 @@ def _check_quaternions(joints: tuple[profile.Joint, ...], where: str) -> None:
 
 
 def _camera(entry: Any, where: str) -> profile.Camera:
-    section = _Section(entry, where, ("name", "topic", "transport", "info_topic", "calibration"))
+    section = _Section(entry, where, ("name", "topic", "transport", "info_topic", "calibration", "noise"))
     return profile.Camera(
         name=section.text("name"),
         topic=section.topic("topic"),
         transport=section.text("transport", choices=profile.TRANSPORTS),
         info_topic=section.topic("info_topic", required=False),
         calibration=section.text("calibration", ""),
+        noise=section.flag("noise", True),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Stream:
         self.values: deque[Any] = deque(maxlen=depth)
         self.refusal = ""
         self._quaternions = quaternion_columns
+        self._alike: deque[bool | None] = deque(maxlen=depth)  # as the one before it; None: not compared yet
 
     def add(self, stamp_ns: int, value: Any) -> None:
         """Take in a sample; one delivered late or twice is passed over."""
@@ -38,6 +40,7 @@ class Stream:
             self.clear()
         self.stamps.append(stamp_ns)
         self.values.append(value)
+        self._alike.append(None)
 
     def refuse(self, reason: str) -> None:
         """The newest sample cannot be used; older ones are of no use either."""
@@ -48,7 +51,21 @@ class Stream:
         """Forget every sample."""
         self.stamps.clear()
         self.values.clear()
+        self._alike.clear()
         self.refusal = ""
+
+    def repeated(self, same: Callable[[Any, Any], bool], most: int) -> int:
+        """How many of the newest samples, counted up to `most`, are the same; each pair is compared once."""
+        count = min(len(self.values), 1)
+        for i in range(len(self.values) - 1, 0, -1):
+            if count >= most:
+                break
+            if self._alike[i] is None:
+                self._alike[i] = same(self.values[i - 1], self.values[i])
+            if not self._alike[i]:
+                break
+            count += 1
+        return count
 
     def at(self, time_ns: int) -> tuple[np.ndarray, int, int]:
         """Values at a time: between the samples around it, else the nearest sample.

@@ -1,14 +1,15 @@
 """Approximate-time synchronisation: the newest cameras and joint states that belong together, or why not.
 
-Streams are only ever matched, never made up: a camera that is missing, stale, from the future or out of step
-leaves no observation, and the answer names it and says by how much.
+Streams are only ever matched, never made up: a camera that is missing, stale, frozen, from the future or out
+of step leaves no observation, and the answer names it and says by how much.
 """
 
 from __future__ import annotations
 
+import operator
 import threading
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +28,13 @@ class SyncLimits:
         max_spread_ns: between the oldest and the newest part [ns].
         max_age_ns: of the oldest part [ns].
         max_ahead_ns: how far a stamp may lie ahead of this node's clock [ns]; more means that clocks differ.
+        frozen: this many identical pictures in a row mean that a camera with noise is frozen; 0: never.
     """
 
     max_spread_ns: int
     max_age_ns: int
     max_ahead_ns: int = 50 * MS
+    frozen: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Unsound:
 
     Attributes:
         stream: the camera or state stream to blame.
-        kind: `missing`, `refused`, `early`, `stale`, `future` or `out_of_step`.
+        kind: `missing`, `refused`, `early`, `stale`, `future`, `frozen`, `out_of_step` or `camera_info`.
         text: one sentence with the figures.
     """
 
@@ -74,6 +77,8 @@ class Synchronizer:
         states: names of the joint-state streams that every observation needs, each with the first columns
             of the quaternions in it.
         limits: allowed spread and age.
+        noisy: cameras whose live pictures differ by noise, so that identical ones tell a frozen camera.
+        same: whether two of a camera's pictures are identical; asked only when an observation is wanted.
         depth: samples kept per camera.
         state_depth: samples kept per state stream (they usually come faster).
     """
@@ -84,10 +89,14 @@ class Synchronizer:
         states: Mapping[str, tuple[int, ...]],
         limits: SyncLimits,
         *,
+        noisy: Collection[str] = (),
+        same: Callable[[Any, Any], bool] = operator.eq,
         depth: int = 8,
         state_depth: int = 200,
     ) -> None:
-        self._limits = limits
+        self._limits, self._same = limits, same
+        self._noisy = frozenset(noisy) if limits.frozen else frozenset()
+        depth = max(depth, limits.frozen)
         self._lock = threading.Lock()
         self._cameras = {name: Stream("picture", depth) for name in cameras}
         self._states = {name: Stream("joint state", state_depth, columns) for name, columns in states.items()}
@@ -145,6 +154,17 @@ class Synchronizer:
             return Unsound(name, "stale", f"{text}, at most {_ms(limits.max_age_ns)} is allowed")
         if now_ns - age < not_before_ns:
             text = f"{name} has sent no {kind} since the event began {_ms(now_ns - not_before_ns)} ago"
+            return Unsound(name, "early", text)
+        return self._frozen(name, stream) if name in self._noisy else None
+
+    def _frozen(self, name: str, stream: Stream) -> Unsound | None:
+        """The reason why a camera may be showing one picture again and again."""
+        most = self._limits.frozen
+        count = stream.repeated(self._same, most)
+        if count >= most:
+            return Unsound(name, "frozen", f"{name} is frozen: its last {count} pictures are identical")
+        if count == len(stream.stamps):  # too few to tell, e.g. right after activation
+            text = f"{name} has shown one picture only, {count} times: it may be frozen"
             return Unsound(name, "early", text)
         return None
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
 
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from wallwm_model.errors import ConfigError, WallWMError
+from wallwm_model.errors import ConfigError
 from wallwm_msgs.msg import ActionChunk
 from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.chunks import chunk_from_message
 from wallwm_ros.bridge.commands import CommandOutputs
 from wallwm_ros.bridge.control_port import StateFeed, StatusOutput
+from wallwm_ros.bridge.lifecycle import ManagedNode
 from wallwm_ros.bridge.params import Parameters
 from wallwm_ros.bridge.running import run_node
 from wallwm_ros.bridge.stamps import SECOND, to_ns
@@ -28,46 +27,15 @@ from wallwm_ros.core.priority import set_realtime
 from wallwm_ros.core.robot import RobotProfile
 
 STOP_S = 1.5  # longest wait for a shaped stop before commands end
-SUCCESS, FAILURE, ERROR = (
-    getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR")
-)
 
 
-class ControlNode(LifecycleNode):
+class ControlNode(ManagedNode):
     """configure = check parameters and robot, begin to report; activate = hold the arm, follow chunks."""
 
     def __init__(self) -> None:
         super().__init__("control_node")
         self._settings = Parameters(self, ControlConfig)
         self._running: _Running | None = None
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Check parameters and robot profile; nothing stays behind on refusal."""
-        return self._attempt("configure", self._configure)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Command the arm, from where the next joint state finds it."""
-        return self._attempt("activate", self._running.activate)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Bring the arm to a shaped stop and send nothing more."""
-        self._running.deactivate("control_node is being deactivated")
-        return SUCCESS
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop reporting; parameters may change again."""
-        self.close()
-        return SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state."""
-        self.close()
-        return SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured."""
-        self.close()
-        return SUCCESS
 
     def close(self) -> None:
         """Shaped stop, last report, end of the control loop."""
@@ -79,6 +47,7 @@ class ControlNode(LifecycleNode):
         self._settings.locked = False
 
     def _configure(self) -> None:
+        """Check parameters and robot profile; begin to report."""
         config = self._settings.read()
         profile = load_robot(config.robot)
         simulated = self.get_parameter("use_sim_time").value
@@ -92,17 +61,13 @@ class ControlNode(LifecycleNode):
             f"{'real-time' if realtime else 'normal'} priority"
         )
 
-    def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
-        """A transition that may be refused, with one sentence in the log."""
-        try:
-            step()
-        except WallWMError as error:
-            self.get_logger().error(f"{name} refused: {error}")
-            return FAILURE
-        except Exception as error:  # rclpy would swallow it without a word
-            self.get_logger().error(f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}")
-            return ERROR
-        return SUCCESS
+    def _activate(self) -> None:
+        """Command the arm, from where the next joint state finds it."""
+        self._running.activate()
+
+    def _deactivate(self) -> None:
+        """Bring the arm to a shaped stop and send nothing more."""
+        self._running.deactivate("control_node is being deactivated")
 
 
 class _Running:

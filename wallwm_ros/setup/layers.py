@@ -19,7 +19,7 @@ LAYERS = {
     "test": ("test.txt",),
     "train": ("train.txt",),
 }
-NEEDS = {"test": ("test", "train"), "train": ("train",), "export": ("train",)}
+NEEDS = {"test": ("test", "train"), "train": ("train",), "export": ("train",), "bench model": ("train",)}
 PACKAGE_FILES = ("package.xml", "setup.py", "setup.cfg")
 STEP_NAMES = {
     "environment": "Python environment",
@@ -41,9 +41,9 @@ class Plan:
     clear: bool  # the environment has to be made anew
 
 
-def layers_of(command: str | None) -> tuple[str, ...]:
-    """Layers that a subcommand needs; every one needs the runtime."""
-    return ("runtime", *NEEDS.get(command or "", ()))
+def layers_of(*words: str) -> tuple[str, ...]:
+    """Layers that a command line needs, by its first word or its first two; every one needs the runtime."""
+    return ("runtime", *NEEDS.get(" ".join(words[:2]), NEEDS.get(" ".join(words[:1]), ())))
 
 
 def make_plan(paths: Paths, layers: Iterable[str], underlay: Underlay | None) -> Plan:

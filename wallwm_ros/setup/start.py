@@ -49,7 +49,7 @@ def _run(paths: Paths, arguments: list[str]) -> int:
     command = arguments[0] if arguments else None
     if command == "setup":
         return _setup(paths, arguments[1:], underlay)
-    ensure(paths, layers_of(command), underlay)
+    ensure(paths, layers_of(*arguments), underlay)
     remove_stale_segments()  # first, since they count against the room for new ones
     env = runtime_environment(paths, underlay, os.environ)
     python = str(paths.python)
