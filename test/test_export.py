@@ -19,7 +19,7 @@ from wallwm_model.deploy.export import export_graphs  # noqa: E402
 from wallwm_model.engines import ENGINES, Look, load_engine  # noqa: E402
 from wallwm_model.errors import EngineError  # noqa: E402
 from wallwm_model.flow import euler  # noqa: E402
-from wallwm_model.network.model import Act, Observe  # noqa: E402
+from wallwm_model.network.model import Act, Decode, Imagine, Observe  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -89,6 +89,22 @@ def torch_act(model, video, state, steps, window, committed):
 
     noise = np.random.default_rng(7).standard_normal((1, steps, 14), dtype=np.float32)
     return euler(clean, noise, 5, committed)[0]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_imagined_video_equals_torch(bundle, name):
+    folder, model, spec = bundle
+    look = looks(spec)[0]
+    images, text = torch.from_numpy(look.images)[None], model.video.captions(torch.from_numpy(look.tokens)[None])
+    x = np.random.default_rng(4).standard_normal((1, 3, 16, 2, 8, 8), dtype=np.float32)
+    for t, following in ((1.0, 0.5), (0.5, 0.0)):
+        level = torch.tensor([t])
+        velocity = Imagine(model)(images, text, torch.ones(1, 48, 48), torch.from_numpy(x), level)
+        x = x + (following - t) * velocity.numpy()
+    expected = Decode(model)(images, torch.from_numpy(x))[0].numpy() * 255
+    found = load_engine(folder, name, threads=1).imagine(look, 2, 4)
+    assert found.shape == (3, 8, 64, 64, 3) and found.dtype == np.uint8
+    assert np.abs(found - expected).max() <= 0.51
 
 
 def test_weights_are_stored_once_and_load_back(bundle):

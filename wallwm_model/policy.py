@@ -98,6 +98,17 @@ class Policy:
         look = self._look(observation, text, history=past, chunk=chunk, reasoned=source == "staircase")
         return self._chunk(look, began, spec.chunk_steps * spec.step_s, seed, committed)
 
+    def imagine(
+        self, observation: Observation, caption: str, *, euler_steps: int = 10, seed: int = 0
+    ) -> np.ndarray:
+        """The video that the model expects for the length of a fixed chunk: (V, n, H, W, 3) uint8, a picture every
+        `spec.picture_steps` steps. For looking at; acting does not need it.
+
+        Raises:
+            CaptionError, ObservationError, EngineError: as in `event`.
+        """
+        return self.engine.imagine(self._look(observation, caption), euler_steps, seed)
+
     def warm(self) -> None:
         """Run one inference on grey pictures, so that the first real one is not slower than the rest."""
         spec = self.engine.spec

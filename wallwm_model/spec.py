@@ -63,6 +63,7 @@ class ModelSpec:
         chunk_steps: length of the fixed chunks of unified mode [steps].
         history: latent frames of the past that unified mode reads, M.
         picture_steps: action steps between two pictures of a clip.
+        latent: channels, height, width of one latent frame of the video codec.
         sources: where unified mode's text can come from: `instruction`, `atomic`, `staircase`.
     """
 
@@ -86,6 +87,7 @@ class ModelSpec:
     chunk_steps: int = 32
     history: int = 1
     picture_steps: int = 4
+    latent: tuple[int, int, int] = (16, 8, 8)
     sources: tuple[str, ...] = ()
     version: int = SPEC_VERSION
 
@@ -128,6 +130,11 @@ class ModelSpec:
         return self.history * self.steps_per_latent // self.picture_steps
 
     @property
+    def imagined_frames(self) -> int:
+        """Latent frames of predicted video: as long as a fixed chunk."""
+        return self.chunk_steps // self.steps_per_latent
+
+    @property
     def normalisation_hash(self) -> str:
         """SHA-256 over joints and their normalisation; pins statistics to weights."""
         text = json.dumps([self.joints, self.normalisation.mean, self.normalisation.std])
@@ -156,7 +163,7 @@ class ModelSpec:
         try:
             body["cameras"] = tuple(map(CameraSpec.from_body, body["cameras"]))
             body["normalisation"] = Normalisation(**{k: tuple(v) for k, v in body["normalisation"].items()})
-            for name in ("joints", "vocabulary", "modes", "patches", "sources"):
+            for name in ("joints", "vocabulary", "modes", "patches", "latent", "sources"):
                 if name in body:
                     body[name] = tuple(body[name])
             spec = cls(**body)

@@ -5,6 +5,8 @@
 | text | tokens (1, L) int64 | text (1, L, width) |
 | observe | images (1, V, H, W, 3) uint8, text (1, n, width), mask (1, V*P, V*P), chunk (1,) int64 | video, remaining (1,), positions (1, 9, 3) |
 | observe_past | as observe, and history (1, V, 4*M, H, W, 3) uint8 | as observe |
+| imagine | images, text, mask, noisy (1, V, C, F, h, w), t (1,) | velocity, as noisy |
+| decode | images, latents (1, V, C, F, h, w) | pictures (1, V, 4*F, H, W, 3) in [0, 1] |
 | act | noisy (1, T, D), t (1, T), video, state (1, D), window (1,) int64 | clean (1, T, D) |
 """
 
@@ -21,7 +23,7 @@ from wallwm_model.bundle import WEIGHTS, write_manifest
 from wallwm_model.deploy.weights import WeightFile
 from wallwm_model.errors import BundleError
 from wallwm_model.network.config import preset
-from wallwm_model.network.model import Act, Observe, WallWM
+from wallwm_model.network.model import Act, Decode, Imagine, Observe, WallWM
 from wallwm_model.network.weights import load_weights
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.recipes import STAGES
@@ -100,6 +102,13 @@ def trace_graphs(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
         "state": torch.zeros(1, joints),
         "window": torch.zeros(1, dtype=torch.int64),
     }
+    side = camera.height // model.config.latent_stride
+    latents = torch.zeros(1, views, model.config.latent_channels, spec.imagined_frames, side, side)
+    seen_first = {name: looked[name] for name in ("images", "text", "mask")}
+    dreamed = seen_first | {"noisy": latents, "t": torch.ones(1)}
+    graphs["imagine"] = trace(Imagine(model), dreamed, ["velocity"], length)
+    decoded = {"images": looked["images"], "latents": latents}
+    graphs["decode"] = trace(Decode(model), decoded, ["pictures"])
     steps = torch.export.Dim("steps", min=2, max=spec.horizon)
     axes = {"noisy": {1: steps}, "t": {1: steps}, "video": {2: tokens_read}}
     graphs["act"] = trace(Act(model), acted, ["clean"], axes)

@@ -69,5 +69,8 @@ class Engine(Protocol):
             prefix: (d, D) normalised actions already committed, d < steps: the chunk begins with exactly these.
         """
 
+    def imagine(self, look: Look, euler_steps: int, seed: int) -> np.ndarray:
+        """Predicted video, as long as a fixed chunk: (V, 4 * spec.imagined_frames, H, W, 3) uint8."""
+
     def close(self) -> None:
         """Release the engine's resources."""

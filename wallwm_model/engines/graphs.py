@@ -8,7 +8,7 @@ import numpy as np
 
 from wallwm_model.engines.base import Context, Look
 from wallwm_model.errors import EngineError
-from wallwm_model.flow import euler
+from wallwm_model.flow import euler, schedule
 from wallwm_model.spec import ModelSpec
 
 Graph = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -19,8 +19,8 @@ class GraphEngine:
     """An `Engine` from callables, name -> array in and out.
 
     Args:
-        graphs: `text`, `observe` and `act`; `observe_past` where the model reads pictures of the past; `reason`
-            and `explain` where it reasons. `deploy/export.py` says what goes in and out of each.
+        graphs: `text`, `observe` and `act`; `observe_past` where the model reads pictures of the past; `imagine`
+            and `decode` where it predicts video; `reason` and `explain` where it reasons. `deploy/export.py` says what goes in and out of each.
     """
 
     def __init__(self, name: str, spec: ModelSpec, graphs: Mapping[str, Graph]):
@@ -68,6 +68,20 @@ class GraphEngine:
         if not np.isfinite(actions).all():
             raise EngineError(f"engine {self.name} must give finite actions; found non-finite values")
         return actions
+
+    def imagine(self, look: Look, euler_steps: int, seed: int) -> np.ndarray:
+        """See `Engine.imagine`."""
+        rng = np.random.default_rng(seed)
+        channels, *size = self.spec.latent
+        shape = (1, len(self.spec.cameras), channels, self.spec.imagined_frames, *size)
+        x = rng.standard_normal(shape, dtype=np.float32)
+        fixed = {"images": look.images[None], "text": self._text(look), "mask": self._mask(look.mask)}
+        levels = schedule(euler_steps)
+        for t, following in zip(levels[:-1], levels[1:]):
+            inputs = fixed | {"noisy": x, "t": np.array([t], np.float32)}
+            x = x + (following - t) * self._run("imagine", inputs)["velocity"]
+        pictures = self._run("decode", {"images": look.images[None], "latents": x})["pictures"][0]
+        return np.round(pictures * 255).astype(np.uint8)
 
     def close(self) -> None:
         """Drop all graphs."""

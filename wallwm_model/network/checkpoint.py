@@ -1,4 +1,4 @@
-"""Public checkpoints: folders of sharded safetensors read tensor by tensor, checked against the model first."""
+"""Public checkpoints: folders of sharded safetensors, checked against the model before they are read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def _files(folder: Path) -> list[Path]:
         files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            raise SpecError(f"{folder} must hold every file that {index.name} names; missing {', '.join(missing)}")
+            names = ", ".join(missing)
+            raise SpecError(f"{folder} must hold every file that {index.name} names; missing {names}")
         return files
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -79,7 +80,8 @@ def check_shapes(
     parts = [("missing", missing), ("not expected", unexpected), ("of another shape", wrong)]
     said = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in parts if names]
     if said:
-        raise SpecError(f"{what} must hold the {len(expected)} tensors of this architecture; found {'; '.join(said)}")
+        size, all_said = len(expected), "; ".join(said)
+        raise SpecError(f"{what} must hold the {size} tensors of this architecture; found {all_said}")
 
 
 def _listed(names: list[str]) -> str:

@@ -94,9 +94,34 @@ class Imagine(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor, text: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        """images (1, V, H, W, 3) uint8, text (1, L, W), noisy (1, V, C, F, h, w), t (1,) -> velocity like noisy."""
-        return self.model.video(network_pictures(images), text, noisy=noisy, t=t).velocity
+    def forward(self, images: Tensor, text: Tensor, mask: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """One step.
+
+        Args:
+            images, text, mask: as in `Observe`; the keyframe's mask serves every latent frame.
+            noisy: (1, V, C, F, h, w) noisy future latents.
+            t: (1,) their noise level.
+
+        Returns:
+            The velocity, noise - clean, like `noisy`.
+        """
+        masks = mask[:, None].expand(-1, 1 + noisy.shape[3], -1, -1)
+        return self.model.video(network_pictures(images), text, noisy=noisy, t=t, masks=masks).velocity
+
+
+class Decode(nn.Module):
+    """The `decode` graph: future latents -> pictures."""
+
+    def __init__(self, model: WallWM):
+        super().__init__()
+        self.codec = model.video.codec
+
+    def forward(self, images: Tensor, latents: Tensor) -> Tensor:
+        """images (1, V, H, W, 3) uint8 keyframes, latents (1, V, C, F, h, w) -> (1, V, 4*F, H, W, 3) in [0, 1]."""
+        keyframe = network_pictures(images)[0][:, :, None]
+        whole = torch.cat([self.codec.encode(keyframe), latents[0]], dim=2)
+        video = self.codec.decode(whole, keyframe)[:, :, 1:]
+        return (video.permute(0, 2, 3, 4, 1)[None] + 1) / 2
 
 
 def encode_history(model: WallWM, images: Tensor, history: Tensor) -> Tensor:
@@ -124,4 +149,4 @@ def network_pictures(images: Tensor) -> Tensor:
     return images.movedim(-1, -3).float() / 127.5 - 1
 
 
-__all__ = ["WINDOWS", "Act", "Imagine", "Observe", "Timing", "WallWM"]
+__all__ = ["WINDOWS", "Act", "Decode", "Imagine", "Observe", "Timing", "WallWM"]

@@ -14,7 +14,7 @@ from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.video import MultiViewWan
 
 NEW = ("cross_view", "view_angles")  # parts of the names that stock Wan does not have
-# Parts that a mixed-precision model keeps in float32: diffusers' own list for Wan, and our branch's modulation.
+# What a mixed-precision model keeps in float32: diffusers' own list for Wan, and our branch's modulation.
 FLOAT32 = ("time_embedder", "scale_shift_table", "norm1", "norm2", "norm3", "cross_view_table", "view_angles")
 
 
@@ -50,7 +50,10 @@ def load_wan(
         SpecError: the folder is no checkpoint, or one of another architecture.
     """
     weights = Weights(sub_folder(source, "transformer")) if isinstance(source, Path) else source
-    found = weights.shapes() if isinstance(weights, Weights) else {k: tuple(v.shape) for k, v in weights.items()}
+    if isinstance(weights, Weights):
+        found = weights.shapes()
+    else:
+        found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     expected = {name: shape for name, shape in shapes_of(tower).items() if not is_new(name)}
     check_shapes(expected, found, str(source) if isinstance(source, Path) else "a stock Wan state dict")
     for done, name in enumerate(expected):
@@ -76,7 +79,10 @@ def _cast(name: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _create(block: nn.Module) -> None:
     """Give a block's cross-view parameters memory, alike to the within-view ones that they will copy."""
-    like = {"cross_view_out.weight": block.attn1.to_out[0].weight, "cross_view_table": block.scale_shift_table}
+    like = {
+        "cross_view_out.weight": block.attn1.to_out[0].weight,
+        "cross_view_table": block.scale_shift_table,
+    }
     for name, parameter in list(block.named_parameters()):
         if is_new(name) and parameter.is_meta:
             model = like.get(name)

@@ -83,7 +83,9 @@ class Umt5Encoder(nn.Module):
             return
         size = self.encoder.config.vocab_size
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
-            raise CaptionError(f"token ids must be in 0..{size - 1}; found {int(tokens.min())}..{int(tokens.max())}")
+            raise CaptionError(
+                f"token ids must be in 0..{size - 1}; found {int(tokens.min())} to {int(tokens.max())}"
+            )
         if bool(((tokens[:, :-1] == PADDING) & (tokens[:, 1:] != PADDING)).any()):
             raise CaptionError("padding (0) must follow the words of a caption; found words after padding")
 
@@ -96,7 +98,7 @@ class Umt5Encoder(nn.Module):
         # Files carry the embedding under either of its two tied names.
         tied = {"encoder.embed_tokens.weight", "shared.weight"}
         read_weights(self.encoder, sub_folder(folder, "text_encoder"), tied=tied)
-        self.encoder.encoder.embed_tokens.weight = self.encoder.shared.weight  # one tensor again, if read twice
+        self.encoder.encoder.embed_tokens.weight = self.encoder.shared.weight  # one again, if read twice
         return self
 
 
@@ -117,9 +119,10 @@ class TextTokenizer:
             self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).partition("\n")[0]
-            raise SpecError(f"{place} must hold a tokenizer that transformers can load; found: {reason}") from None
+            raise SpecError(f"{place} must hold a tokenizer for transformers; found: {reason}") from None
         if self._tokenizer.pad_token_id != PADDING:
-            raise SpecError(f"the tokenizer's padding id must be 0; found {self._tokenizer.pad_token_id} in {place}")
+            found = self._tokenizer.pad_token_id
+            raise SpecError(f"the tokenizer's padding id must be 0; found {found} in {place}")
         self.length = length
 
     def __call__(self, captions: Sequence[str]) -> Tensor:
@@ -134,4 +137,5 @@ class TextTokenizer:
                 raise CaptionError(
                     f"a caption may have {self.length} tokens; found {len(found)} in {caption[:40]!r}"
                 )
-        return torch.tensor([found + [PADDING] * (self.length - len(found)) for found in ids], dtype=torch.int64)
+        padded = [found + [PADDING] * (self.length - len(found)) for found in ids]
+        return torch.tensor(padded, dtype=torch.int64)

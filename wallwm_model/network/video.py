@@ -112,7 +112,8 @@ class MultiViewWan(WanTransformer3DModel):
         """
         grid = torch.empty(1, 1, max(frames) + 1, height, width, device=self.view_angles.device)
         cos, sin = (
-            angle.unflatten(1, (max(frames) + 1, -1))[:, list(frames)].flatten(1, 2) for angle in self.rope(grid)
+            angle.unflatten(1, (max(frames) + 1, -1))[:, list(frames)].flatten(1, 2)
+            for angle in self.rope(grid)
         )
         ones = torch.ones(1, extras, 1, cos.shape[-1], dtype=cos.dtype, device=cos.device)
         return torch.cat([ones, cos], dim=1).float(), torch.cat([ones * 0, sin], dim=1).float()
@@ -131,7 +132,7 @@ class MultiViewWan(WanTransformer3DModel):
         Args:
             masks: (B, frames, V*P, V*P), 1 where two patches may attend to each other, else 0 (sight cones or
                 frustums, `wallwm_model.geometry`); the extra tokens attend to everything.
-            valid: (B, V, frames, P) bool, False for padding that nothing may attend to (`views.valid_tokens`).
+            valid: (B, V, frames, P) bool, False for padding, which nothing may attend to (`valid_tokens`).
         """
         first = self._view_rotary(height, width, extras)
         later = self._view_rotary(height, width, 0) if frames > 1 else first
@@ -167,9 +168,7 @@ class MultiViewWan(WanTransformer3DModel):
             temb (N, D) or (N, S, D), modulation (N, 6, D) or (N, S, 6, D), text tokens (N, L, D).
         """
         length = timestep.shape[1] if timestep.ndim == 2 else None
-        temb, modulation, text, _ = self.condition_embedder(
-            timestep.flatten(), text, timestep_seq_len=length
-        )
+        temb, modulation, text, _ = self.condition_embedder(timestep.flatten(), text, timestep_seq_len=length)
         return temb, modulation.unflatten(-1, (6, -1)), text
 
     def embed_patches(self, latents: Tensor) -> Tensor:
@@ -215,7 +214,7 @@ class MultiViewWan(WanTransformer3DModel):
 
         Args:
             latents: (B, V, C, F, h, w).
-            timestep: (B,), or one per token (B, S), S = F * patches: Wan2.2's conditioning on clean first frames.
+            timestep: (B,), or one per token (B, S), S = F * patches, as Wan2.2 conditions on clean frames.
             text: (B, L, T).
             masks, valid: see `layout`.
 

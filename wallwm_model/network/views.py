@@ -28,8 +28,8 @@ class ViewLayout:
     Args:
         first, patches: tokens per view in the first group and in each later one.
         ropes: rotations of the first group and of the later ones.
-        biases: added to the attention logits of the first group (B, 1, V*first or 1, V*first) and of the later
-            ones (B*F, 1, V*patches or 1, V*patches); None adds none.
+        biases: added to the attention logits of the first group (B, 1, V*first or 1, V*first) and of the
+            later ones (B*F, 1, V*patches or 1, V*patches); None adds none.
         within: added to the logits of the within-view attention (B*V, 1, 1, S); None adds none.
     """
 
@@ -92,9 +92,7 @@ def border_biases(valid: Tensor, extras: int) -> tuple[Tensor, Tensor, Tensor]:
     return bias(first), bias(rearrange(valid[:, :, 1:], "b v f p -> (b f) 1 1 (v p)")), bias(within)
 
 
-def valid_tokens(
-    lengths: Tensor, frames: int, grid: tuple[int, int], sizes: Tensor | None = None
-) -> Tensor:
+def valid_tokens(lengths: Tensor, frames: int, grid: tuple[int, int], sizes: Tensor | None = None) -> Tensor:
     """Which tokens show something: not padding in time, not beyond the picture's border.
 
     Args:
@@ -146,8 +144,8 @@ def check_inputs(
     fits = len(shape) == 6 and shape[1:3] == (views, config.in_channels) and shape[3] > 0
     if not fits or shape[4] % p_h or shape[5] % p_w:
         raise SpecError(
-            f"latents must be (B, {views}, {config.in_channels}, F, h, w) with h a multiple of {p_h} and w of "
-            f"{p_w}; found shape {shape}"
+            f"latents must be (B, {views}, {config.in_channels}, F, h, w) with h a multiple of {p_h} and w "
+            f"of {p_w}; found shape {shape}"
         )
     batch, _, _, frames, height, width = shape
     patches = (height // p_h) * (width // p_w)

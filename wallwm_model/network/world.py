@@ -13,9 +13,9 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from wallwm_model.network.caption import CaptionEncoder
-from wallwm_model.network.codec import PatchCodec
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.stem import Stem
+from wallwm_model.network.vae import build_codec
 from wallwm_model.network.video import MultiViewWan
 
 TIME_SCALE = 1000.0  # Wan's timesteps run from 0 (clean) to 1000 (noise)
@@ -115,25 +115,13 @@ class VideoTower(nn.Module):
         super().__init__()
         self.config = config
         self.captions = CaptionEncoder(words, caption_length, config.text_width, config.text_layers)
-        self.codec = PatchCodec(config.latent_channels, config.latent_stride)
+        self.codec = build_codec(config)
         self.stems = nn.ModuleList(
             Stem(config.image, config.width, config.keypoints) for _ in ("fixed", "arm-mounted")
         )
         self.objects = Objects(6 * config.keypoints * config.views, slots, cubes, config.text_width)
         self.queries = nn.Parameter(torch.randn(config.views, config.queries, config.width) * 0.02)
-        self.dit = MultiViewWan(
-            views=config.views,
-            patch_size=(1, config.patch, config.patch),
-            num_attention_heads=config.heads,
-            attention_head_dim=config.width // config.heads,
-            in_channels=config.latent_channels,
-            out_channels=config.latent_channels,
-            text_dim=config.text_width,
-            freq_dim=64,
-            ffn_dim=config.ffn,
-            num_layers=config.layers,
-            rope_max_seq_len=32,
-        )
+        self.dit = MultiViewWan(views=config.views, **config.wan)
         query_width = config.views * config.queries * config.width
         self.grounding = nn.ModuleList(
             GroundingHead(query_width, slots, cubes) for _ in range(config.layers - 1)

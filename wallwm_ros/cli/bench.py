@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -19,24 +21,29 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="transport, latency or jitter.")],
+    name: Annotated[str, typer.Argument(help="What to measure; an unknown name lists all.")],
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of each measurement.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller sample, where there is one.")] = False,
 ) -> None:
-    """Measure transport, latency or jitter; prints a table and writes JSON."""
+    """Measure this machine or the model (transport, latency, model ...); prints tables and writes JSON."""
     benchmark = _load(name)
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--json must name a file in an existing folder; found no folder {out.parent}")
-    figures = benchmark.measure(seconds if seconds is not None else benchmark.SECONDS)
+    options = {"quick": quick} if "quick" in inspect.signature(benchmark.measure).parameters else {}
+    if quick and not options:
+        raise ConfigError(f"--quick is for benchmarks with a smaller sample; {name} takes --seconds")
+    figures = benchmark.measure(seconds if seconds is not None else benchmark.SECONDS, **options)
     figures["machine"] = machine()
-    _print(name, figures)
+    _print(name, figures, getattr(benchmark, "show", None))
     if out is not None:
         out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def names() -> list[str]:
-    """The benchmarks there are."""
-    return sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+    """The benchmarks there are; the other files beside them are parts of these."""
+    files = FOLDER.glob("[a-z]*.py")
+    return sorted(path.stem for path in files if "\ndef measure(" in path.read_text(encoding="utf-8"))
 
 
 def machine() -> dict[str, Any]:
@@ -53,9 +60,16 @@ def machine() -> dict[str, Any]:
 
 
 def _load(name: str) -> ModuleType:
-    path = FOLDER / f"{name}.py"
     if name not in names():
         raise ConfigError(f"expected a benchmark of {', '.join(names())}; found {name!r}")
+    return part(name)
+
+
+def part(name: str) -> ModuleType:
+    """The file of that name in benchmarks/, which is no package, as a module."""
+    path = FOLDER / f"{name}.py"
+    if not path.is_file():
+        raise ConfigError(f"expected the file {path.name} in {FOLDER}; found none")
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -63,14 +77,25 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-def _print(name: str, figures: dict[str, Any]) -> None:
+def _print(name: str, figures: dict[str, Any], show: Callable[..., None] | None) -> None:
+    """One table of all figures, or the benchmark's own tables and then the plain figures."""
     from rich.console import Console
     from rich.table import Table
 
+    if show is not None:
+        show(figures, Console())
+        figures = {key: value for key, value in figures.items() if not _nested(value)}
     table = Table(title=name, show_header=False)
     for key, value in flat(figures):
         table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
     Console().print(table)
+
+
+def _nested(value: Any) -> bool:
+    """A table of its own: rows of rows, or more rows than fit a summary."""
+    if not isinstance(value, dict):
+        return False
+    return len(value) > 8 or any(isinstance(row, dict) for row in value.values())
 
 
 def flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
