@@ -34,6 +34,7 @@ ROOMS = {
         (*ROS, *TORCH, "wallwm_ros", "pinocchio", "mujoco"),
     ),
     "calibration tools": (["wallwm_model/calibration_tools"], (*ROS, *TORCH, "wallwm_ros", "matplotlib", "mujoco")),
+    "geometry": (["wallwm_model/geometry"], (*ROS, *TORCH, "wallwm_ros", "matplotlib", "mujoco")),
     "preprocess": (["wallwm_model/preprocess.py"], (*ROS, *TORCH, "wallwm_ros")),
     "captions": (["wallwm_model/captions.py"], (*ROS, *TORCH, "wallwm_ros")),
     "errors": (["wallwm_model/errors.py"], (*ROS, *TORCH, "wallwm_ros", "numpy")),
@@ -89,6 +90,15 @@ STAIRS = {
         "wallwm_model.deploy",
         "wallwm_model.data",
         "wallwm_model.eval",
+        "wallwm_model.sim",
+    ),
+    "wallwm_model/geometry": (
+        "wallwm_model.network",
+        "wallwm_model.train",
+        "wallwm_model.deploy",
+        "wallwm_model.data",
+        "wallwm_model.eval",
+        "wallwm_model.engines",
         "wallwm_model.sim",
     ),
     "wallwm_model/sim": (

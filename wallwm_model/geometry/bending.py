@@ -22,11 +22,11 @@ class Lines(NamedTuple):
 
 
 def bend(b: Patches, lines: Lines) -> Lines:
-    """Lines of b's ray plane -> chords of b's patch grid, nowhere farther than `b.slack` from the true curves.
+    """Lines of b's ray plane -> chords of b's patch grid, within `b.slack` of the true curves.
 
     What lies outside the picture's bounds in the ray plane is first pushed onto them, where the lens is still
-    known. An outline stays one: from any point of a region on the bounds, straight out, one meets the region's
-    true outline, which is pushed back onto that very point.
+    known. An outline stays one: from any point of a region on the bounds, straight out, one meets the
+    region's true outline, which is pushed back onto that very point.
     """
     left, right, top, bottom = b.box
     if b.surrounded:
@@ -97,7 +97,7 @@ def _chords(b: Patches, lines: Lines) -> Lines:
     x = np.repeat(x1.take(long), inner) - weight * np.repeat(dx.take(long), inner)
     y = np.repeat(y1.take(long), inner) - weight * np.repeat(dy.take(long), inner)
     u, v = b.to_grid(np.concatenate([x0, x1, x]), np.concatenate([y0, y1, y]))
-    # Each chain: its start, its inner points, its stop. Starts lie first in u and v, then stops, then the rest.
+    # Each chain: its start, its inner points, its stop. In u and v all starts come first, then all stops.
     total = pieces.sum()
     chain = np.cumsum(pieces) - pieces
     begins, ends = np.empty(total, np.intp), np.empty(total, np.intp)
@@ -122,8 +122,7 @@ def _split(lines: Lines, axis: int, low: float, high: float) -> tuple[Lines, Lin
         return lines, nowhere, nowhere
     within = Lines(*(column.compress(inside) for column in lines))
     x0, y0, x1, y1, owner = lines = Lines(*(column.compress(~inside) for column in lines))
-    start, step = lines[axis], lines[2 + axis] - lines[axis]
-    step = np.where(np.abs(step) < 1e-12, 1e-12, step)
+    start, step = lines[axis], _steps(lines[axis], lines[2 + axis])
     t_low, t_high = np.clip((low - start) / step, 0.0, 1.0), np.clip((high - start) / step, 0.0, 1.0)
     dx, dy = x1 - x0, y1 - y0
     cut = []

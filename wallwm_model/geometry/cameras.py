@@ -1,7 +1,7 @@
 """Pixels to rays and points to pixels, for every lens model of a calibration.
 
-Pixel coordinates are those of `wallwm_model.calibration`: a whole number is the centre of a pixel, the picture
-spans -0.5 ... width - 0.5. Rays and points are in the optical frame: x right, y down, z forward [m].
+Pixel coordinates are those of `wallwm_model.calibration`: a whole number is the centre of a pixel, the
+picture spans -0.5 ... width - 0.5. Rays and points are in the optical frame: x right, y down, z forward [m].
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ def directions(calibration: CameraCalibration, pixels: np.ndarray) -> np.ndarray
         GeometryError: `pixels` is not (N, 2).
     """
     pixels = _columns(pixels, 2, "pixels")
-    fx, skew, cx, fy, cy = calibration.K[[0, 0, 0, 1, 1], [0, 1, 2, 1, 2]]
-    y = (pixels[:, 1] - cy) / fy
-    x = (pixels[:, 0] - cx - skew * y) / fx
-    return lens_of(calibration).undistort(np.stack([x, y], axis=1))
+    K = calibration.K
+    return lens_of(calibration).undistort((pixels - K[:2, 2]) / (K[0, 0], K[1, 1]))
 
 
 def camera_rays(calibration: CameraCalibration, pixels: np.ndarray) -> np.ndarray:
     """(N, 2) pixels -> (N, 3) rays x/z, y/z, 1 without distortion.
 
-    NaN for pixels of a fisheye that look 89 degrees or more off the axis, and where no ray leads to the pixel.
+    NaN for pixels of a fisheye that look 89 degrees or more off the axis, and where no ray leads to the
+    pixel.
 
     Raises:
         GeometryError: `pixels` is not (N, 2).
@@ -56,7 +55,7 @@ def project(calibration: CameraCalibration, points: np.ndarray) -> np.ndarray:
         GeometryError: `points` is not (N, 3).
     """
     flat = lens_of(calibration).distort(_columns(points, 3, "points"))
-    return flat @ calibration.K[:2, :2].T + calibration.K[:2, 2]
+    return flat * (calibration.K[0, 0], calibration.K[1, 1]) + calibration.K[:2, 2]
 
 
 def _columns(values: np.ndarray, count: int, name: str) -> np.ndarray:

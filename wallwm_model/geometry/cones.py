@@ -1,8 +1,8 @@
-"""The report's sight test: two patches see each other's scene if their viewing cones meet at closest approach.
+"""The report's sight test: two patches share a view if their viewing cones meet at closest approach.
 
-A patch's cone has its apex in the camera, its axis through the patch's centre, and the half-angle that just holds
-the patch. Each cone is judged at one point of its axis only, so pairs that meet elsewhere are lost, and cones that
-pass each other may still count. Kept for comparison; `frustums` is what this project uses.
+A patch's cone has its apex in the camera, its axis through the patch's centre, and the half-angle that just
+holds the patch. Each cone is judged at one point of its axis only, so pairs that meet elsewhere are lost,
+and cones that pass each other may still count. Kept for comparison; `frustums` is what this project uses.
 
 Source: WALL-WM technical report, arXiv 2606.01955, section on the sight-cone mask.
 """
@@ -43,7 +43,9 @@ def make_cones(calibration: CameraCalibration, patches: tuple[int, int], margin:
                            np.stack([0 * side, side]), np.stack([0 * side + 1, side])], axis=1)  # fmt: skip
 
     def rays(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        corner = np.stack([(col + u) / cols * calibration.width, (row + v) / rows * calibration.height], axis=-1)
+        corner = np.stack(
+            [(col + u) / cols * calibration.width, (row + v) / rows * calibration.height], axis=-1
+        )
         return directions(calibration, pixel_from_corner(corner.reshape(-1, 2))).reshape(*corner.shape[:2], 3)
 
     axes = rays(np.array([0.5]), np.array([0.5]))

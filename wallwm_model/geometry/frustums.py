@@ -1,13 +1,14 @@
 """Which patches of two cameras can see a common point between the depths that both look at.
 
-A patch's pyramid between two z-depths is a convex hexahedron. Cut to the other camera's depth band and projected
-into its picture it is a convex region, and it meets exactly the pyramids of the patches that it covers there. So
-each hexahedron's cut edges are drawn into the other's patch grid: per row of patches, from which column to which.
-With straight lines this is exact; with a bending lens it errs outward only (`Patches.slack`).
+A patch's pyramid between two z-depths is a convex hexahedron. Cut to the other camera's depth band and
+projected into its picture it is a convex region, and it meets exactly the pyramids of the patches that it
+covers there. So each hexahedron's cut edges are drawn into the other's patch grid: per row of patches, from
+which column to which. With straight lines this is exact; with a bending lens it errs outward only, by
+`Patches.slack` and by the quadrilaterals of `quads`.
 
 Common regions thinner than THIN of a patch do not count: neighbours that merely touch share no view.
-Written for speed: `take` and `repeat` are several times faster here than index brackets, and blocks keep every
-array small enough to stay in the cache.
+Written for speed: `take` and `repeat` are several times faster here than index brackets, and blocks keep
+every array small enough to stay in the cache.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from wallwm_model.geometry.patches import Patches
 
 THIN = 1e-6  # [patches]
 # Corners 0-3 are near, 4-7 far; each edge as two corners, each face as the four edges around it.
-_EDGES = np.array([(0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4)])
+_EDGES = np.array(
+    [(0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4)]
+)
 _FACES = np.array([(4, 5, 6, 7), (8, 9, 10, 11), (0, 4, 1, 8), (1, 5, 2, 9), (2, 6, 3, 10), (3, 7, 0, 11)])
 _START, _STOP = np.ascontiguousarray(_EDGES.T)
 _BITS = np.array([[1], [2], [4], [8]], np.uint8)

@@ -1,7 +1,7 @@
 """How the three lens models of sensor_msgs/CameraInfo bend rays, and how far out they can be trusted.
 
-The formulas are OpenCV's (`calib3d`, `fisheye`). What OpenCV leaves out is where a polynomial folds back: beyond
-that radius points far outside the picture would land inside it again.
+The formulas are OpenCV's (`calib3d`, `fisheye`). What OpenCV leaves out is where a polynomial folds back:
+beyond that radius points far outside the picture would land inside it again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _NEWTON_STEPS = 8
 class Lens:
     """A lens model with its coefficients.
 
-    Radii `s` are tan(angle from the axis) for plumb_bob and rational_polynomial, and the angle itself [rad] for
-    equidistant.
+    Radii `s` are tan(angle from the axis) for plumb_bob and rational_polynomial, and the angle itself [rad]
+    for equidistant.
 
     Attributes:
         model: `plumb_bob`, `rational_polynomial` or `equidistant`.
@@ -60,7 +60,7 @@ class Lens:
         return p1 * xy + p2 * (3 * xx + yy), p1 * (xx + 3 * yy) + p2 * xy
 
     def distort(self, points: np.ndarray) -> np.ndarray:
-        """(N, 3) points or directions in the optical frame -> (N, 2) on the distorted plane at unit focal length.
+        """(N, 3) points or directions in the optical frame -> (N, 2) on the plane z = 1, distorted.
 
         NaN for what lies beyond `limit`, and behind a lens that is no fisheye.
         """
@@ -81,7 +81,7 @@ class Lens:
         return out
 
     def undistort(self, flat: np.ndarray) -> np.ndarray:
-        """(N, 2) on the distorted plane -> (N, 3) unit directions in the optical frame; NaN where none leads."""
+        """(N, 2) on the distorted plane -> (N, 3) unit directions in the optical frame; NaN if none."""
         flat = np.asarray(flat, dtype=np.float64)
         r = np.hypot(*flat.T)
         s = np.interp(r, self.table[1], self.table[0])

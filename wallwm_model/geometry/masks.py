@@ -23,18 +23,18 @@ _STILL = 1e-9  # change of a relative pose that is rounding only [m, or of a dir
 class SightMasks:
     """The mask of one set of cameras, for any poses of theirs.
 
-    Tokens are view-major in the order of `calibrations`, then row-major patches. Patches of one view may always
-    attend to each other; patches of two views if they see a common point inside both cameras' depth bands.
+    Tokens are view-major in the order of `calibrations`, then row-major patches. Patches of one view may
+    always attend to each other; patches of two views if they see a common point inside both depth bands.
 
     Args:
-        calibrations: of the pictures as published, whatever size the network reads; poses and depth bands [m].
+        calibrations: of the pictures as published, whatever size the network reads.
         patches: (rows, columns) of each picture.
         method: `frustum` (exact, or too generous where a lens bends lines), or the report's `cone`.
         margin: widens the cones; `frustum` needs none.
 
     Raises:
-        GeometryError: no camera, no patch, an unknown method, a margin below 1, or a camera whose lens model does
-            not cover its picture.
+        GeometryError: no camera, no patch, an unknown method, a margin below 1, or a camera whose lens model
+            does not cover its picture.
     """
 
     def __init__(
@@ -53,24 +53,28 @@ class SightMasks:
         rows, cols = _grid(patches)
         self.names = tuple(calibration.name for calibration in calibrations)
         self.patches = (rows, cols)
-        views, count = len(self.names), rows * cols
         if method == "frustum":
             self._sights, self._meet = [make_patches(c, (rows, cols)) for c in calibrations], covisible
-            # A picture with straight lines is the better one to draw into; the name decides between equals, so
-            # that the order of the cameras changes nothing.
+            # A picture with straight lines is the better one to draw into; the name decides between equals,
+            # so that the order of the cameras changes nothing.
             keys = [(sight.lens.straight, sight.name) for sight in self._sights]
         else:
             self._sights, self._meet = [make_cones(c, (rows, cols), margin) for c in calibrations], cones_meet
             keys = [(False, name) for name in self.names]
-        self._pairs = [tuple(sorted(pair, key=keys.__getitem__)) for pair in combinations(range(views), 2)]
+        pairs = combinations(range(len(keys)), 2)
+        self._pairs = [tuple(sorted(pair, key=keys.__getitem__)) for pair in pairs]
         self._relative: dict[tuple[int, int], np.ndarray] = {}
         self._mask = self._spare = self._blank()
 
     def update(self, poses: Sequence[np.ndarray]) -> np.ndarray:
-        """Poses (4, 4) world <- optical frame [m], one per camera -> (V*P, V*P) bool, True where one may attend.
+        """The mask (V*P, V*P) bool, True where one patch may attend to another, for the cameras' poses.
 
         Only pairs of views whose relative pose has changed since the last call are worked out. The result is
-        read-only, symmetric, and stays as it is: a later call gives another array, or this one if nothing moved.
+        read-only, symmetric, and stays as it is: a later call gives another array, or this one if all stood
+        still.
+
+        Args:
+            poses: (4, 4) world <- optical frame [m], one per camera.
 
         Raises:
             GeometryError: a pose missing, or no rigid transform.
@@ -110,7 +114,7 @@ class SightMasks:
         return mask
 
     def _writeable(self) -> np.ndarray:
-        """A mask to fill: the last but one if nobody holds it any more, since new memory costs milliseconds."""
+        """A mask to fill: the last but one if nobody holds it any more; new memory costs milliseconds."""
         if self._spare is self._mask or sys.getrefcount(self._spare) > _ALONE:
             return self._blank()
         self._spare.flags.writeable = True
@@ -138,7 +142,9 @@ class SightMasks:
 def _grid(patches: tuple[int, int]) -> tuple[int, int]:
     whole = isinstance(patches, Sequence) and len(patches) == 2
     if not whole or not all(isinstance(n, int | np.integer) and 0 < n < 1000 for n in patches):
-        raise GeometryError(f"patches must be (rows, columns), whole numbers from 1 to 999; found {patches!r}")
+        raise GeometryError(
+            f"patches must be (rows, columns), whole numbers from 1 to 999; found {patches!r}"
+        )
     return int(patches[0]), int(patches[1])
 
 

@@ -31,8 +31,8 @@ def random_rig(rng: np.random.Generator, lens: str = "none", place: str = "robot
 
     Args:
         lens: one of `LENSES`; `none` bends nothing, `mixed` draws one per camera.
-        place: `robot` (all look at a table), `close` (the wrists a few centimetres apart), `opposite` (the wrists
-            face each other) or `anyhow`.
+        place: `robot` (all look at a table), `close` (the wrists a few centimetres apart), `opposite` (the
+            wrists face each other) or `anyhow`.
     """
     cameras = [random_camera(rng, name, lens) for name in _NAMES]
     table = np.array([0.35, 0.0, 0.0])
@@ -77,13 +77,15 @@ def _camera(rng: np.random.Generator, name: str, lens: str) -> CameraCalibration
         focal = width / 2 / half
         D, model = (rng.uniform(-0.03, 0.03), rng.uniform(-0.01, 0.01), 0.0, 0.0), lens
     centre = np.array([width - 1, height - 1]) / 2 + rng.uniform(-0.04, 0.04, 2) * width
-    K = np.array([(focal, 0.0, centre[0]), (0.0, focal * rng.uniform(0.98, 1.02), centre[1]), (0.0, 0.0, 1.0)])
+    K = np.array(
+        [(focal, 0.0, centre[0]), (0.0, focal * rng.uniform(0.98, 1.02), centre[1]), (0.0, 0.0, 1.0)]
+    )
     band = _BANDS[rng.integers(len(_BANDS))]
     return CameraCalibration(name, width, height, K, model, D, "world", np.eye(4), depth_band_m=band)
 
 
 def look_at(place: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:
-    """(4, 4) world <- optical frame of a camera at `place` (3,) that looks at `target` (3,) [m], turned by `roll`."""
+    """(4, 4) world <- optical frame of a camera at `place` that looks at `target` [m], turned by `roll`."""
     z = np.asarray(target, float) - place
     z /= np.linalg.norm(z)
     x = np.cross(z, (0.0, 0.0, 1.0))

@@ -1,7 +1,7 @@
 """What patches truly share, by brute force: the yardstick that fast masks are held against. Slow on purpose.
 
-Points prove that a pair of patches shares a view (one of the one pyramid was found in the other), but never that
-it shares none. Where lenses bend nothing, pyramids are bounded by planes, and `meet` decides both ways.
+Points prove that a pair of patches shares a view (one of the one pyramid was found in the other), but never
+that it shares none. Where lenses bend nothing, pyramids are bounded by planes, and `meet` decides both ways.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def sampled(
     rays: int = 8000,
     depths: int = 50,
 ) -> np.ndarray:
-    """(P, P) number of points of a's pyramid (row) found in b's (column): `rays` x `depths` points in a's view.
+    """(P, P) number of points of a's pyramid (row) found in b's (column), of `rays` x `depths` points.
 
     Depths are drawn evenly in z and evenly in 1/z, half of them each, inside a's depth band.
     """
@@ -54,7 +54,7 @@ def search(
     points: int = 1500,
     rounds: int = 10,
 ) -> bool:
-    """Whether a point of one patch's pyramid can be driven into another's: finds slivers that `sampled` misses.
+    """Whether a point of one patch's pyramid can be driven into another's, where `sampled` missed it.
 
     Each round draws around the points that came closest in the last one, ever more tightly. True proves that
     the patches share a view; False does not prove that they share none.
@@ -109,24 +109,37 @@ def _count(
 
 
 def meet(
-    a: CameraCalibration, b: CameraCalibration, T_b_a: np.ndarray, patches: tuple[int, int], pair: tuple[int, int]
+    a: CameraCalibration,
+    b: CameraCalibration,
+    T_b_a: np.ndarray,
+    patches: tuple[int, int],
+    pair: tuple[int, int],
 ) -> float:
     """How deep two patches' hexahedra reach into each other [m], exactly; below 0 if they are apart.
 
-    The largest distance by which all twelve faces can be moved inwards before nothing is common; found among the
+    The largest distance by which all twelve faces can move inwards before nothing is common; found among the
     points where the planes of a body in four dimensions (place and distance) cross. Lenses must bend nothing.
     """
-    planes = np.concatenate([_planes(a, pair[0], patches), _planes(b, pair[1], patches) @ T_b_a])
-    normal, offset = planes[:, :3], planes[:, 3]
-    length = np.linalg.norm(normal, axis=1)
-    system = np.column_stack([normal / length[:, None], -np.ones(len(planes))])  # n x - d >= -offset
-    bound = -offset / length
-    some = np.array(list(combinations(range(len(planes)), 4)))
+    planes = planes_of(a, b, T_b_a, patches, pair)
+    system, bound = np.column_stack([planes[:, :3], -np.ones(12)]), -planes[:, 3]  # n x - distance >= bound
+    some = np.array(list(combinations(range(12), 4)))
     matrices = system[some]
     sound = np.abs(np.linalg.det(matrices)) > 1e-9
     corners = np.linalg.solve(matrices[sound], bound[some[sound]][..., None])[..., 0]
     inside = (corners @ system.T - bound > -1e-9).all(axis=1)
     return float(corners[inside, 3].max(initial=-np.inf))
+
+
+def planes_of(
+    a: CameraCalibration,
+    b: CameraCalibration,
+    T_b_a: np.ndarray,
+    patches: tuple[int, int],
+    pair: tuple[int, int],
+) -> np.ndarray:
+    """(12, 4) faces n x + d >= 0 of two patches' hexahedra in a's frame, n of length 1 [m]."""
+    planes = np.concatenate([_planes(a, pair[0], patches), _planes(b, pair[1], patches) @ T_b_a])
+    return planes / np.linalg.norm(planes[:, :3], axis=1, keepdims=True)
 
 
 def _planes(calibration: CameraCalibration, patch: int, patches: tuple[int, int]) -> np.ndarray:
@@ -138,4 +151,3 @@ def _planes(calibration: CameraCalibration, patch: int, patches: tuple[int, int]
     sides = np.cross(rays, np.roll(rays, -1, axis=0))
     near, far = calibration.depth_band_m
     return np.vstack([np.column_stack([sides, np.zeros(4)]), (0, 0, 1, -near), (0, 0, -1, far)])
-

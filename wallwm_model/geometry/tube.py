@@ -1,4 +1,4 @@
-"""Tubes for training: a window of one view that another view sees too, hidden so that the model must look there.
+"""Tubes for training: a window of one view that another view sees too, so that the model must look there.
 
 The sight mask says where attention may go; a tube says where it must go.
 """
@@ -42,7 +42,7 @@ def tube_region(
     Args:
         mask: (V*P, V*P) bool, of `SightMasks`.
         patches: (rows, columns) of every view.
-        sizes: (l_min, l_max), least and greatest side of the window [patches]; default: a quarter to a half of
+        sizes: (l_min, l_max), least and greatest side of the window [patches]; default: a quarter to half of
             the picture's shorter side.
 
     Returns:
@@ -93,6 +93,8 @@ def _windows(region: np.ndarray, side: int) -> np.ndarray:
 def _check(mask: np.ndarray, views: int, patches: tuple[int, int]) -> None:
     tokens = views * patches[0] * patches[1]
     kind, shape = getattr(mask, "dtype", type(mask).__name__), np.shape(mask)
-    if kind != bool or shape != (tokens, tokens):
-        expected = f"bool of shape ({tokens}, {tokens}) for {views} views of {patches[0]} x {patches[1]} patches"
+    if kind is not np.dtype(bool) or shape != (tokens, tokens):
+        expected = (
+            f"bool of shape ({tokens}, {tokens}) for {views} views of {patches[0]} x {patches[1]} patches"
+        )
         raise GeometryError(f"mask must be {expected}; found {kind} of shape {shape}")

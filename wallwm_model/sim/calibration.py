@@ -11,7 +11,7 @@ ROBOT = "sim"
 MADE = "2026-11-23"  # when calibration/sim.yaml was written from it
 METHOD = "exact values of the simulator's MuJoCo model, not measured"
 # From the nearest thing that a camera can see (a lifted cube, the finger pads) to the table's far end [m].
-DEPTH_BAND_M = {"head_cam": (0.3, 1.1), "wrist_cam_left": (0.04, 1.3), "wrist_cam_right": (0.04, 1.3)}
+DEPTH_BAND_M = {"head_cam": (0.25, 1.1), "wrist_cam_left": (0.04, 1.3), "wrist_cam_right": (0.04, 1.3)}
 _FLIP = np.diag(
     (1.0, -1.0, -1.0)
 )  # MuJoCo's cameras look along -z with y up, optical frames along z with y down
