@@ -28,8 +28,16 @@ SMALL = {
     "demo": DEMO,
     "data sim": "--episodes 3 --workers 1",
     "train nano": "--steps 2 --processes 1",
+    "calibrate board": "",
+    "calibrate practice": "--views 14 --poses 12",
+    "calibrate intrinsics": "--out {out}/report",
+    "calibrate handeye": "--out {out}/report",
+    "calibrate export": "",
+    "calibrate check": "",
     "export": "",
+    "eval modes": "--episodes 1",
     "up": "",
+    "bench calibration": "--quick",
     "bench": "--seconds 1",
 }
 STOPPED = {"up"}  # runs until Ctrl-C
