@@ -48,10 +48,12 @@ class Provenance:
 
     def __post_init__(self) -> None:
         try:
-            datetime.date.fromisoformat(self.date)
+            if datetime.date.fromisoformat(self.date).isoformat() != self.date:
+                raise ValueError("newer Pythons read other spellings too")
         except (TypeError, ValueError):
             raise ConfigError(f"provenance.date must be a day, YYYY-MM-DD; found {self.date!r}") from None
-        if not isinstance(self.method, str) or not self.method.strip() or not self.method.isprintable():
+        method = self.method
+        if not isinstance(method, str) or not method.strip() or method.splitlines() != [method]:
             raise ConfigError(f"provenance.method must say on one line how; found {self.method!r}")
         for name, value in self.residuals.items():
             if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:

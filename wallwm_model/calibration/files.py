@@ -148,7 +148,7 @@ def number_text(value: float) -> str:
 def plain_text(value: str) -> str:
     """A string as YAML, quoted where it must be."""
     dumped = yaml.safe_dump(value, width=float("inf"), allow_unicode=True)
-    return dumped.removesuffix("...\n").strip()
+    return dumped.removesuffix("...\n").removesuffix("\n")
 
 
 def _header(path: Path) -> str:

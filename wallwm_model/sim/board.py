@@ -49,7 +49,9 @@ class Lens:
 
     def unproject(self, pixel: np.ndarray) -> np.ndarray:
         """(2,) pixel -> (3,) unit direction of its ray in the optical frame."""
-        ray = np.append(unproject(np.reshape(pixel, (1, 1, 2)).astype(float), self.K, self.model, self.D)[0], 1.0)
+        ray = np.append(
+            unproject(np.reshape(pixel, (1, 1, 2)).astype(float), self.K, self.model, self.D)[0], 1.0
+        )
         return ray / np.linalg.norm(ray)
 
     def project(self, points: np.ndarray) -> np.ndarray:
@@ -127,7 +129,9 @@ def _board_pixels(rays: np.ndarray, pose: np.ndarray, scale: float) -> tuple[np.
     normal, origin = pose[:3, 2], pose[:3, 3]
     x, y = rays[..., 0], rays[..., 1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = np.float32(normal @ origin) / (np.float32(normal[0]) * x + np.float32(normal[1]) * y + np.float32(normal[2]))
+        depth = np.float32(normal @ origin) / (
+            np.float32(normal[0]) * x + np.float32(normal[1]) * y + np.float32(normal[2])
+        )
         coordinates = []
         for axis in (pose[:3, 0], pose[:3, 1]):
             a = (axis * scale).astype(np.float32)
@@ -147,7 +151,10 @@ def _background(height: int, width: int, rng: np.random.Generator) -> np.ndarray
 def _expose(picture: np.ndarray, rng: np.random.Generator, conditions: Conditions) -> np.ndarray:
     height, width = picture.shape
     angle = rng.uniform(0, 2 * np.pi)
-    ramp = np.cos(angle) * np.linspace(-0.5, 0.5, width) + np.sin(angle) * np.linspace(-0.5, 0.5, height)[:, None]
+    ramp = (
+        np.cos(angle) * np.linspace(-0.5, 0.5, width)
+        + np.sin(angle) * np.linspace(-0.5, 0.5, height)[:, None]
+    )
     picture = picture * (1 + conditions.shade * ramp).astype(np.float32)
     if conditions.motion_px > 0:
         picture = _smear(picture, conditions.motion_px, angle)

@@ -1,7 +1,7 @@
-"""Random rigs around the simulated robot whose cameras look at a board on the table, and mounts that get bumped.
+"""Random rigs around the simulated robot: cameras look at a board on the table, and mounts get bumped.
 
-Each rig has its own lenses, mounts, board place and postures, and errors that nobody knows of: what calibration
-leaves over in mounts and focal lengths, and what joint encoders get wrong.
+Each rig has its own lenses, mounts, board place and postures, and errors that nobody knows of: what
+calibration leaves over in mounts and focal lengths, and what joint encoders get wrong.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from wallwm_model.calibration_tools.board import MARGIN, Board
 from wallwm_model.errors import SimulationError
 from wallwm_model.forward_kinematics import MujocoKinematics
 from wallwm_model.geometry import project
-from wallwm_model.sim import ik
 from wallwm_model.sim.board import SQUARE_PX, Conditions, Lens, draw
+from wallwm_model.sim.kinematics import BASE_POSITION, BASE_ROTATION, PINCH_OFFSET, arm_forward
 from wallwm_model.sim.robot import HOME, JOINTS
 from wallwm_model.transforms import inverse
 
 SIZE = (640, 480)  # pictures [px]
 BOARD = Board()
 SEEN_MIN = 12  # corners: fewer in a posture, and another posture is drawn
-_ATTEMPTS = 400
-_PINCH = np.array((0.13, 0.0, 0.0))  # in the gripper's frame [m]
+# Postures are drawn from these ranges and kept if the wrist camera looks at the board [rad].
+_LOW, _HIGH = np.array((-1.2, -1.3, -0.6, -1.4, -0.8, -1.6)), np.array((1.2, 0.9, 1.7, 1.4, 2.2, 1.6))
+_BATCH, _ATTEMPTS = 4000, 100
 _ANGLES = np.array([not name.endswith("gripper") for name in JOINTS], dtype=float)
 
 
@@ -80,7 +81,10 @@ def sample(
         off = K.copy()
         off[:2, :2] *= 1 + 1e-2 * noise.focal_pct * rng.uniform(-1, 1)
         believed[name] = dataclasses.replace(
-            true[name], K=off, P=None, T_link_camera_optical=_exact(true[name].T_link_camera_optical @ residue)
+            true[name],
+            K=off,
+            P=None,
+            T_link_camera_optical=_exact(true[name].T_link_camera_optical @ residue),
         )
     return look_anew(Trial(believed, true, np.eye(4), []), kinematics, postures, rng)
 
@@ -96,7 +100,7 @@ def bump(trial: Trial, camera: str, move: float, turn: float, rng: np.random.Gen
 def look_anew(trial: Trial, kinematics: MujocoKinematics, postures: int, rng: np.random.Generator) -> Trial:
     """The same rig another day: the board lies elsewhere, the arms take other postures."""
     board = _place(rng)
-    taken = [_posture(trial.true, kinematics, board, rng) for _ in range(postures)]
+    taken = _postures(trial.true, kinematics, board, postures, rng)
     return dataclasses.replace(trial, T_world_board=board, postures=taken)
 
 
@@ -165,53 +169,50 @@ def _place(rng: np.random.Generator) -> np.ndarray:
     yaw = rng.uniform(-np.pi, np.pi)
     T = np.eye(4)
     T[:3, :3] = np.array([(np.cos(yaw), np.sin(yaw), 0), (np.sin(yaw), -np.cos(yaw), 0), (0, 0, -1)])
-    T[:3, 3] = np.array((0.31, 0.0, 0.002)) + np.append(rng.uniform(-0.03, 0.03, 2), 0) - T[:3, :3] @ BOARD.centre
+    centre = np.array((0.31, 0.0, 0.002)) + np.append(rng.uniform(-0.03, 0.03, 2), 0)
+    T[:3, 3] = centre - T[:3, :3] @ BOARD.centre
     return T
 
 
-def _posture(
+def _postures(
     cameras: Mapping[str, CameraCalibration],
     kinematics: MujocoKinematics,
     board: np.ndarray,
+    count: int,
     rng: np.random.Generator,
-) -> np.ndarray:
-    """Joint values (14,) in which both wrist cameras look at the board."""
-    joints = HOME.copy()
-    for arm, camera in enumerate((cameras["wrist_cam_left"], cameras["wrist_cam_right"])):
-        for _ in range(_ATTEMPTS):
-            try:
-                joints[7 * arm : 7 * arm + 6] = _look(camera, arm, board, rng)
-            except SimulationError:
-                continue
-            if len(corners(camera, kinematics, joints, board)[0]) >= SEEN_MIN:
-                break
-        else:
-            raise SimulationError(f"{camera.name} must be able to see the board; found no posture")
-    return joints
-
-
-def _look(camera: CameraCalibration, arm: int, board: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Joint values (6,) that make a wrist camera look at a point of the board from a random side.
+) -> list[np.ndarray]:
+    """Joint values (14,) in which both wrist cameras look at the board.
 
     Raises:
-        SimulationError: out of reach.
+        SimulationError: a wrist camera that hardly ever sees it.
     """
-    target = board[:3, 3] + board[:3, :3] @ (BOARD.centre * rng.uniform(0.5, 1.5, 3))
-    side = np.array((0.0, 1.0 - 2 * arm, 0.0))
-    tilt = rng.uniform(0.0, np.radians(40))
-    swing = rng.uniform(-np.pi, np.pi)
-    from_target = np.array((np.sin(tilt) * np.cos(swing), np.sin(tilt) * np.sin(swing), np.cos(tilt)))
-    eye = target + rng.uniform(0.16, 0.34) * from_target
-    z = -from_target
-    x = np.cross(z, side)  # the gripper points away from its own base
-    x /= np.linalg.norm(x)
-    optical = np.eye(4)
-    optical[:3, :3] = np.stack([x, np.cross(z, x), z], axis=1)
-    roll = twists.exp(np.array([0, 0, 0, 0, 0, rng.uniform(-0.9, 0.9)]))
-    optical[:3, 3] = eye
-    gripper = optical @ roll @ inverse(camera.T_link_camera_optical)
-    pinch = gripper[:3, 3] + gripper[:3, :3] @ _PINCH
-    if pinch[2] < 0.02:
-        raise SimulationError("the fingers must stay above the table")
-    return ik.solve(*ik.to_base(arm, pinch, gripper[:3, :3]), HOME[:6])
+    found = np.tile(HOME, (count, 1))
+    for arm, camera in enumerate((cameras["wrist_cam_left"], cameras["wrist_cam_right"])):
+        own, done = slice(7 * arm, 7 * arm + 6), 0
+        for _ in range(_ATTEMPTS):
+            for values in _looks(camera, arm, board, rng):
+                found[done, own] = values
+                done += len(corners(camera, kinematics, found[done], board)[0]) >= SEEN_MIN
+                if done == count:
+                    break
+            if done == count:
+                break
+        else:
+            raise SimulationError(f"{camera.name} must see the board at {count} postures; found {done}")
+    return list(found)
 
+
+def _looks(camera: CameraCalibration, arm: int, board: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(M, 6) joint values out of many random ones: a wrist camera is near, above and turned to the board."""
+    joints = rng.uniform(_LOW, _HIGH, (_BATCH, 6))
+    pinch, R = arm_forward(joints)
+    gripper = pinch - R @ PINCH_OFFSET
+    turn = BASE_ROTATION[arm]
+    eye = BASE_POSITION[arm] + (gripper + R @ camera.T_link_camera_optical[:3, 3]) @ turn.T
+    axis = (turn @ R @ camera.T_link_camera_optical[:3, 2, None])[..., 0]
+    height = BASE_POSITION[arm][2] + pinch[:, 2]
+    way = board[:3, 3] + board[:3, :3] @ BOARD.centre - eye
+    distance = np.linalg.norm(way, axis=1)
+    aimed = (way * axis).sum(axis=1) / distance > np.cos(np.radians(22))
+    above = -way[:, 2] / distance > np.cos(np.radians(50))
+    return joints[aimed & above & (distance > 0.15) & (distance < 0.36) & (height > 0.02)]

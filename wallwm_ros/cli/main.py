@@ -25,6 +25,7 @@ ORDER = (
     "setup",
     "shell",
     "python",
+    "calibrate",
     "bench",
     "data",
     "train",
