@@ -1,0 +1,51 @@
+"""Reasoning latents back to text, and caption logits to a caption: numpy only, around the bundle's graphs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wallwm_model.engines.graphs import Graph
+from wallwm_model.errors import EngineError
+from wallwm_model.wording import END, decode
+
+
+def explain(graph: Graph, latents: np.ndarray, words: tuple[str, ...], length: int) -> str:
+    """The text of reasoning latents, by greedy decoding.
+
+    Args:
+        graph: the `explain` graph: latents (1, K_c, W) f32, tokens (1, length) int64 -> logits (1,
+            length, words).
+        latents: (K_c, W) f32, from the `reason` graph.
+        words: the language side's word list.
+        length: longest text [words].
+
+    Raises:
+        EngineError: latents of another shape, a graph of another word list, or logits that are not finite.
+    """
+    if latents.ndim != 2 or latents.dtype != np.float32:
+        raise EngineError(f"reasoning latents must be (K, W) float32; found {latents.shape} {latents.dtype}")
+    tokens = np.zeros((1, length), np.int64)
+    for index in range(length):
+        logits = graph({"latents": latents[None], "tokens": tokens})["logits"]
+        if logits.shape != (1, length, len(words)) or not np.isfinite(logits[0, index]).all():
+            raise EngineError(
+                f"the explain graph must give finite logits {(1, length, len(words))}; found {logits.shape}, "
+                f"finite: {bool(np.isfinite(logits).all())}"
+            )
+        tokens[0, index] = logits[0, index].argmax()
+        if words[tokens[0, index]] == END:
+            break
+    return decode(tokens[0], words)
+
+
+def next_caption(logits: np.ndarray, words: tuple[str, ...]) -> tuple[str, float]:
+    """The caption that next-event logits (L, words) stand for, and how sure they are of its least sure word.
+
+    Raises:
+        EngineError: another word list, or logits that are not finite.
+    """
+    if logits.ndim != 2 or logits.shape[1] != len(words) or not np.isfinite(logits).all():
+        raise EngineError(f"next-event logits must be finite, (L, {len(words)}); found {logits.shape}")
+    share = np.exp(logits - logits.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    return decode(logits.argmax(1), words), float(share.max(1).min())

@@ -1,0 +1,50 @@
+"""The whole language side as one module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from wallwm_model.errors import SpecError
+from wallwm_model.network.language.backbone import Backbone, Prefix
+from wallwm_model.network.language.conditioner import Conditioner, Outlook
+from wallwm_model.network.language.config import LanguageConfig
+from wallwm_model.network.language.reader import Projector, Reader, greedy
+from wallwm_model.network.language.staircase import Staircase
+from wallwm_model.wording import decode
+
+
+class Language(nn.Module):
+    """Backbone, conditioner heads, staircase branch, projector, reader; stages say what is frozen."""
+
+    def __init__(self, config: LanguageConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.conditioner = Conditioner(config)
+        self.staircase = Staircase(config, self.backbone)
+        self.projector = Projector(config)
+        self.reader = Reader(config)
+
+    def prefill(self, pictures: Tensor, text: Tensor) -> Prefix:
+        """(B, V, H, W, 3) uint8 pictures and (B, L) int64 text, read once; see `Backbone.prefill`."""
+        return self.backbone.prefill(pictures, text)
+
+    def outlook(self, prefix: Prefix, text: Tensor) -> Outlook:
+        """What the conditioner's heads say; `text` (B, L) as given to `prefill`."""
+        return self.conditioner(prefix, text)
+
+    def latents(self, prefix: Prefix, count: int | None = None) -> Tensor:
+        """(B, K_c, text_width): the reasoning as text features for the video tower."""
+        return self.staircase(self.backbone, prefix, count or self.config.latents)
+
+    def explain(self, latents: Tensor, words: tuple[str, ...]) -> list[str]:
+        """The reasoning latents (B, K_c, text_width) in words, by greedy decoding of the frozen reader.
+
+        Raises:
+            SpecError: latents or word list of another size.
+        """
+        if latents.ndim != 3 or latents.shape[2] != self.config.text_width:
+            raise SpecError(f"latents must be (B, K, {self.config.text_width}); found {tuple(latents.shape)}")
+        if len(words) != self.config.words:
+            raise SpecError(f"the word list must have {self.config.words} words; found {len(words)}")
+        return [decode(row, words) for row in greedy(self.reader, self.projector(latents)).tolist()]

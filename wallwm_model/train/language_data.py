@@ -1,0 +1,127 @@
+"""Moments of demonstrations as batches for the language stages: pictures, words, times, places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wallwm_model.captions import UNSEEN_PAIRS, tokenise
+from wallwm_model.data.mirror import mirror_frames, mirror_sample
+from wallwm_model.data.reasoning import Story, reason
+from wallwm_model.data.samples import SampleSet
+from wallwm_model.sim.scene import sample_scene
+from wallwm_model.wording import encode, vocabulary
+
+HELD_OUT = 0.03  # share of episodes kept for validation, the same ones as for the towers
+CLEAR = 0.75  # later than this share of an event, pictures look like the next one
+KEY_SHARE = 0.5  # of training moments that are the start of an event
+
+
+@dataclass
+class Moments:
+    """B moments.
+
+    Attributes:
+        pictures: (B, V, H, W, 3) uint8.
+        instruction, caption: (B, L) int64; reason: (B, M) int64 with its end.
+        remaining: (B,) remaining steps of the event / horizon.
+        xyz: (B, 9, 3) [m] and mask (B, 9): where things are.
+    """
+
+    pictures: Tensor
+    instruction: Tensor
+    caption: Tensor
+    reason: Tensor
+    remaining: Tensor
+    xyz: Tensor
+    mask: Tensor
+
+
+class MomentDataset:
+    """Every clear moment of a data folder, in words.
+
+    Attributes:
+        start: rows that are the start of an event.
+    """
+
+    def __init__(
+        self, folder: Path, *, held_out: bool = False, text_length: int = 16, reason_length: int = 44
+    ):
+        self.samples = SampleSet(folder)
+        columns, moments, meta = self.samples.columns, self.samples.moments, self.samples.meta
+        self.horizon, every = meta["horizon"], meta["frame_steps"]
+        rank = (columns["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
+        self.words, stories, rows = vocabulary(), {}, []
+        for row in np.flatnonzero((rank < 1000 * HELD_OUT) == held_out):
+            key = (str(columns["task"][row]), int(columns["seed"][row]))
+            if key not in stories:
+                stories[key] = Story(sample_scene(*key))
+            story, length, caption = stories[key], int(columns["length"][row]), str(columns["caption"][row])
+            if (story.scene.cube, story.scene.pad) in UNSEEN_PAIRS:
+                continue
+            instruction = tokenise(story.instruction(), self.words, text_length)
+            wanted = tokenise(caption, self.words, text_length)
+            for frame in range(int(columns["n_frames"][row]) - 1):
+                if frame * every > CLEAR * length:
+                    break
+                at = int(columns["first"][row]) + frame
+                said = reason(story.at(caption, moments["ground_xyz"][at], moments["state"][at]))
+                rows.append(
+                    (
+                        at,
+                        frame,
+                        length - frame * every,
+                        instruction,
+                        wanted,
+                        encode(said, self.words, reason_length),
+                    )
+                )
+        at, frame, remaining, instruction, caption, said = zip(*rows)
+        self.at, self.remaining = np.array(at), np.array(remaining, np.float32) / self.horizon
+        self.instruction, self.caption, self.said = (
+            np.array(x, np.int64) for x in (instruction, caption, said)
+        )
+        self.start = np.flatnonzero(np.array(frame) == 0)
+        swap = np.arange(len(self.words))
+        left, right = self.words.index("left"), self.words.index("right")
+        swap[[left, right]] = right, left
+        self.swap = swap
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def batch(self, rows: np.ndarray, flip: np.ndarray) -> Moments:
+        """Moments `rows`, mirrored left-right where `flip`."""
+        at, truth = self.at[rows], self.samples.moments
+        pictures = self.samples.pictures(at)
+        places = {k: truth[k][at] for k in ("ground_xyz", "ground_mask")}
+        mirrored = mirror_sample(places)
+        pictures = np.where(flip[:, None, None, None, None], mirror_frames(pictures), pictures)
+        places = {
+            k: np.where(flip.reshape(-1, *[1] * (v.ndim - 1)), mirrored[k], v) for k, v in places.items()
+        }
+        texts = (self.instruction[rows], self.caption[rows], self.said[rows])
+        texts = (torch.from_numpy(np.where(flip[:, None], self.swap[t], t)) for t in texts)
+        return Moments(
+            torch.from_numpy(np.ascontiguousarray(pictures)),
+            *texts,
+            torch.from_numpy(self.remaining[rows]),
+            torch.from_numpy(places["ground_xyz"].astype(np.float32)),
+            torch.from_numpy(places["ground_mask"]),
+        )
+
+    def at_step(self, step: int, size: int, seed: int, rank: int = 0) -> Moments:
+        """The training batch of one step; depends on (seed, step, rank) alone."""
+        rng = np.random.default_rng((seed, step, rank))
+        anywhere, start = rng.integers(len(self), size=size), rng.choice(self.start, size)
+        return self.batch(np.where(rng.random(size) < KEY_SHARE, start, anywhere), rng.random(size) < 0.5)
+
+    def sweep(self, size: int, *, starts: bool = True) -> list[Moments]:
+        """Every start of an event, or every moment, once and not mirrored (validation)."""
+        rows = self.start if starts else np.arange(len(self))
+        parts = np.array_split(rows, max(1, -(-len(rows) // size)))
+        return [self.batch(part, np.zeros(len(part), bool)) for part in parts]
