@@ -38,6 +38,7 @@ SMALL = {
     "eval modes": "--episodes 1",
     "up": "",
     "bench calibration": "--quick",
+    "bench model": "--quick",
     "bench": "--seconds 1",
 }
 STOPPED = {"up"}  # runs until Ctrl-C
