@@ -111,6 +111,7 @@ class LiveBench:
             node.create_subscription(CameraInfo, f"/{name}/camera_info", partial(self._seen, name), 1)
         self._mute = node.create_publisher(String, "/tiny_robot/mute", 10)
         self._swap = node.create_publisher(String, "/tiny_robot/swap", 10)
+        self._relabel = node.create_publisher(String, "/tiny_robot/relabel", 10)
 
     def _heard(self, message: ControlStatus) -> None:
         self.status = message
@@ -212,6 +213,10 @@ class LiveBench:
         """Silence cameras of the tiny robot."""
         self._mute.publish(String(data=cameras))
 
+    def relabel(self, cameras: str) -> None:
+        """Let pictures of cameras of the tiny robot come with another frame_id."""
+        self._relabel.publish(String(data=cameras))
+
     def swap(self, cameras: str) -> None:
         """Let cameras of the tiny robot say that they have another lens, and wait until they do."""
         self._swap.publish(String(data=cameras))
@@ -224,7 +229,8 @@ class LiveBench:
         publisher = self.node.create_publisher(Image, f"/{camera}/image_raw", qos.SENSOR_OUT)
 
         def shown() -> bool:
-            publisher.publish(image_message(picture, camera, self.node.get_clock().now().nanoseconds))
+            now_ns = self.node.get_clock().now().nanoseconds
+            publisher.publish(image_message(picture, f"{camera}_optical_frame", now_ns))
             return until()
 
         self.until(shown)

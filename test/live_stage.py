@@ -16,10 +16,10 @@ LONG_S = 3.0
 PATIENT = {"max_observation_age_ms": 2000.0, "max_observation_spread_ms": 1000.0, "control_timeout_s": 4.0}
 
 
-def serve(folder: Path) -> Iterator[LiveBench]:
+def serve(folder: Path, bundle: str = "sound", **parameters: object) -> Iterator[LiveBench]:
     """policy_node with the tiny engine, an active control_node and the tiny robot, until it is closed."""
     bench = LiveBench(int(os.environ.get("ROS_DOMAIN_ID") or 43), folder)
-    policy = _arguments(model=folder / "sound", observation_timeout_s=3.0, **PATIENT)
+    policy = _arguments(model=folder / bundle, observation_timeout_s=3.0, **PATIENT, **parameters)
     control = _arguments(joint_state_timeout_s=5.0)
     try:
         bench.start("tiny_robot", str(HERE / "tiny_robot.py"))
@@ -33,12 +33,12 @@ def serve(folder: Path) -> Iterator[LiveBench]:
         bench.close()
 
 
-def ready(bench: LiveBench) -> LiveBench:
+def ready(bench: LiveBench, bundle: str = "sound") -> LiveBench:
     """Everything active, whatever the test before has left behind."""
     bench.mute("")
     state = bench.state("policy_node")
     if state == UNCONFIGURED:
-        assert bench.set("policy_node", model=f"{bench.folder}/sound") == ""
+        assert bench.set("policy_node", model=f"{bench.folder}/{bundle}") == ""
         assert bench.change("policy_node", Transition.TRANSITION_CONFIGURE), bench.output("policy_node")
     if state != ACTIVE:
         assert bench.change("policy_node", Transition.TRANSITION_ACTIVATE), bench.output("policy_node")

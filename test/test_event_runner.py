@@ -9,6 +9,7 @@ from wallwm_ros.core.clock import ManualClock
 from wallwm_ros.core.event_run import RunnerLimits
 from wallwm_ros.core.event_runner import EventRunner
 from wallwm_ros.core.events import ControlReport, ControlState, EventGoal, Outcome, Plan, Stage
+from wallwm_ros.core.execution import ControlLink
 from wallwm_ros.core.rest import RestDetector
 from wallwm_ros.core.synchronizer import Match, Unsound
 
@@ -51,13 +52,19 @@ class Port:
         self.results[goal.key] = result
 
 
+def runner(port, limits=LIMITS):
+    """A runner that has heard nothing yet, and its link to the control process."""
+    link = ControlLink(limits.control_ns, RestDetector(0.05, SECOND), port.clock.now_ns() // 1000)
+    return EventRunner(port, port.clock, limits, link), link
+
+
 class Bench:
     """A runner, its outside, and a control process played by the test."""
 
     def __init__(self, limits: RunnerLimits = LIMITS) -> None:
         self.clock = ManualClock(5 * SECOND)
         self.port = Port(self.clock)
-        self.runner = EventRunner(self.port, self.clock, limits, RestDetector(0.05, SECOND))
+        self.runner, self.link = runner(self.port, limits)
         self.generation = self.rejected = 0
         self.report(HOLD)
 
@@ -65,7 +72,8 @@ class Bench:
         now = self.clock.now_ns()
         position = np.array(measured)
         report = ControlReport(state, reason, self.generation, step, settled, self.rejected, now, position)
-        self.runner.control_reported(report)
+        self.link.hear(report, now)
+        self.runner.follow()
 
     def run(self, seconds, state=HOLD, **report):
         """Let time pass with a status every 20 ms."""
@@ -161,8 +169,7 @@ def test_generations_rise_and_a_restarted_runner_is_newer(bench):
     assert bench.port.stops[0] > bench.port.published[0]
     later = ManualClock(bench.clock.now_ns() + SECOND)
     port = Port(later)
-    runner = EventRunner(port, later, LIMITS, RestDetector(0.05, SECOND))
-    assert runner._next_generation() > bench.port.stops[0]
+    assert runner(port)[1].next_generation() > bench.port.stops[0]
 
 
 def test_a_generation_outruns_the_one_that_the_control_process_knows(bench):
@@ -284,7 +291,7 @@ def test_an_engine_that_fails_publishes_nothing(bench):
 
 def test_a_control_process_never_heard_of_is_named():
     bench = Bench()
-    bench.runner = EventRunner(bench.port, bench.clock, LIMITS, RestDetector(0.05, SECOND))
+    bench.runner, _ = runner(bench.port)
     bench.runner.submit(EventGoal(b"a", "x"))
     bench.run(1.1, None)
     assert bench.outcome() == Outcome.CONTROL_LOST and "never been heard" in bench.port.results[b"a"].text

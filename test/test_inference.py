@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -12,9 +13,10 @@ from wallwm_model.errors import EngineError, ObservationError
 from wallwm_model.policy import Policy
 from wallwm_ros.core.config import load_robot
 from wallwm_ros.core.events import ControlReport, ControlState
-from wallwm_ros.core.inference import EventPlanner, check_answer
+from wallwm_ros.core.inference import Planner, check_answer
 from wallwm_ros.core.rest import RestDetector
 from wallwm_ros.core.synchronizer import Match
+from wallwm_ros.core.tasks import Question
 from wallwm_ros.core.worker import Worker
 
 SPEC = tiny_spec()
@@ -29,7 +31,7 @@ def match():
 
 
 def planner(decode=lambda _, picture: picture):
-    return EventPlanner(Policy(TinyEngine(SPEC)), SPEC, load_robot("sim"), decode)
+    return Planner(Policy(TinyEngine(SPEC)), SPEC, load_robot("sim"), decode)
 
 
 def test_a_plan_starts_at_the_measured_state_and_keeps_the_observations_stamp(match):
@@ -46,9 +48,40 @@ def test_a_given_duration_sizes_the_plan(match):
     assert len(planner().plan(match, "reach", 2.0, 0).actions) == 40
 
 
+UNIFIED = dataclasses.replace(SPEC, modes=("event", "unified"), sources=("atomic",), takes_prefix=True)
+
+
+def asked(match, model=None, **fields):
+    engine = TinyEngine(UNIFIED)
+    past = tuple({name: picture + i for name, picture in match.pictures.items()} for i in range(4))
+    made = Planner(model or Policy(engine), UNIFIED, load_robot("sim"), lambda _, picture: picture)
+    question = Question(1, "reach", "atomic", 3, **fields)
+    return engine, made.plan_chunk(dataclasses.replace(match, past=past), question, 0)
+
+
+def test_a_chunk_of_a_task_sees_the_past_and_begins_with_what_is_committed(match):
+    committed = np.repeat(match.states["/joint_states"][None], 5, axis=0) + 0.02
+    engine, plan = asked(match, committed=committed)
+    (look,) = engine.looks
+    assert look.history.shape == (3, 4, 64, 64, 3)
+    assert look.history[0, :, 0, 0, 0].tolist() == [50, 51, 52, 53]
+    assert (look.chunk, look.reasoned) == (3, False)
+    assert plan.actions.shape == (32, 14) and plan.actions[:5] == pytest.approx(committed, abs=1e-6)
+    assert plan.reasoning == "" and plan.observation_stamp_ns == 123
+
+
+def test_a_chunk_of_a_task_must_have_the_models_fixed_length(match):
+    class Short(Policy):
+        def unified(self, observation, text, source, **more):
+            return self.event(observation, text)
+
+    with pytest.raises(EngineError, match="chunks of 32 steps in unified mode; found 12"):
+        asked(match, Short(TinyEngine(UNIFIED)))
+
+
 def test_values_of_several_state_topics_go_to_their_own_columns():
     robot = load_robot("quanta_x1")
-    spread = EventPlanner(None, SPEC, robot, None)
+    spread = Planner(None, SPEC, robot, None)
     filled = sorted(column for columns in spread._columns.values() for column in columns)
     assert filled == list(range(16)) and spread._columns["/right_gripper/joint_states"] == [15]
 

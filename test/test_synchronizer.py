@@ -213,3 +213,47 @@ def test_a_restarted_source_is_not_compared_with_what_it_showed_before(live):
     show(live, {"head": "aaaa", "left": "1234", "right": "xxxx"})
     live.clear()
     assert show(live, {"head": "a", "left": "1", "right": "x"}).kind == "early"
+
+
+def filmed(sync, now_ms, rested_ms=None, count=4, every_ms=200):
+    rested_ns = None if rested_ms is None else rested_ms * MS
+    found = sync.with_past(look(sync, now_ms), count, every_ms * MS, rested_ns)
+    return found if isinstance(found, Unsound) else [film["head"] for film in found.past]
+
+
+def long_sync(keep_ms=1200):
+    sync = Synchronizer(NAMES, {"joints": ()}, LIMITS, keep_ns=keep_ms * MS)
+    feed(sync, {name: range(0, 3000, 50) for name in NAMES}, range(0, 3000, 10))
+    return sync
+
+
+def test_pictures_of_the_past_are_those_nearest_to_their_times():
+    assert filmed(long_sync(), 2980, 0) == ["head@2150", "head@2350", "head@2550", "head@2750"]
+    found = long_sync().with_past(look(long_sync(), 2980), 2, 330 * MS, 0)
+    assert [film["left"] for film in found.past] == ["left@2300", "left@2600"]
+    assert pictures(found) == ["head@2950", "left@2950", "right@2950"]
+
+
+def test_what_was_seen_at_rest_stands_for_what_lay_before():
+    assert filmed(long_sync(), 2980) == ["head@2950"] * 4
+    assert filmed(long_sync(), 2980, 2950) == ["head@2950"] * 4
+    assert filmed(long_sync(), 2980, 2500) == ["head@2500", "head@2500", "head@2550", "head@2750"]
+
+
+def test_a_gap_in_the_past_is_named_and_never_filled():
+    sync = Synchronizer(NAMES, {"joints": ()}, LIMITS, keep_ns=1200 * MS)
+    whole, broken = range(0, 3000, 50), [t for t in range(0, 3000, 50) if not 2200 < t < 2500]
+    feed(sync, {"head": whole, "left": broken, "right": whole}, range(0, 3000, 10))
+    found = filmed(sync, 2980, 0)
+    assert (found.stream, found.kind) == ("left", "past")
+    assert found.text == "left has no picture within 100 ms of 600 ms before"
+    assert isinstance(filmed(sync, 2980, 0, count=2), list)
+
+
+def test_only_as_much_past_is_kept_as_is_looked_back():
+    stream = long_sync(800)._cameras["head"]
+    assert stream.stamps[0] <= 2150 * MS < stream.stamps[2] and len(stream.stamps) == len(stream._alike) < 20
+    assert len(Synchronizer(NAMES, {}, LIMITS, keep_ns=0)._cameras["head"].stamps) == 0
+    short = Synchronizer(NAMES, {"joints": ()}, LIMITS)
+    feed(short, {name: range(0, 3000, 50) for name in NAMES})
+    assert len(short._cameras["head"].stamps) == 8

@@ -102,6 +102,32 @@ def test_a_chunk_joins_the_one_before_in_position_and_velocity():
     np.testing.assert_allclose(line.target(12 * STEP)[0], rows[11], atol=1e-9)
 
 
+def test_a_chunk_without_a_time_starts_where_its_first_step_belongs_in_the_plan():
+    line, rows = timeline(), minimum_jerk(40, 0.1)
+    line.accept(make(rows[:20], final=False), 0, 0, STILL, STILL)
+    now = 13 * STEP + 7_000_000
+    follower = make(rows[10:30], sequence=1, first_step=10)
+    assert line.start_of(follower, now) == 10 * STEP
+    assert line.start_of(make(rows, generation=2), now) == now, "another plan starts at once"
+    line.accept(follower, now, line.start_of(follower, now), *line.target(now)[:2])
+    assert line.step(now) == 13 and line.step(14 * STEP) == 14 and line.steps == 30
+    np.testing.assert_allclose(line.target(20 * STEP)[0], rows[19], atol=1e-9)
+
+
+def test_a_plan_that_has_run_out_goes_on_from_its_last_row():
+    line, rows = timeline(), minimum_jerk(40, 0.1)
+    line.accept(make(rows[:20], final=False), 0, 0, STILL, STILL)
+    now = 50 * STEP
+    follower = make(rows[12:32], sequence=1, first_step=12)
+    start = line.start_of(follower, now)
+    assert start == now - 8 * STEP and line.refusal(follower, now, start) == ""
+    line.accept(follower, now, start, rows[19], STILL)
+    assert line.step(now) == 20 and line.step(now + STEP) == 21
+    np.testing.assert_allclose(line.target(now + STEP)[0], rows[20], atol=1e-9)
+    line.end(now + STEP)
+    assert line.start_of(make(rows, sequence=2), now + STEP) == now + STEP
+
+
 def test_columns_are_matched_by_name():
     line, order = timeline(), np.roll(np.arange(D), 3)
     row = np.arange(D) * 0.001

@@ -20,6 +20,8 @@ from wallwm_ros.core.config import load_robot
 
 STEPS = 12  # of every event whose duration is not given
 TRAVEL = 0.3  # of the left waist in one event [rad]
+REACH = 0.5  # in unified mode the left waist goes this far from its middle, and stays there [0.5 rad]
+PACE = 0.01  # so far in one step [0.5 rad]
 MISDEEDS = ("nan", "raise", "slow", "shape")  # words that make the engine misbehave
 
 
@@ -44,7 +46,10 @@ def tiny_spec() -> ModelSpec:
 
 
 class TinyEngine:
-    """Swings the left waist by `TRAVEL` toward the middle of its range, along a minimum-jerk path."""
+    """Swings the left waist by `TRAVEL` toward the middle of its range, along a minimum-jerk path.
+
+    In unified mode it goes steadily to one side, for texts with `retract` to the other.
+    """
 
     name = "tiny"
 
@@ -57,7 +62,10 @@ class TinyEngine:
         assert look.images.shape == (3, 64, 64, 3) and look.images.dtype == np.uint8
         self.looks.append(look)
         words = {self.spec.vocabulary[i] for i in look.tokens if i}
-        return Context({"words": np.array(sorted(words))}, look.state, float(STEPS))
+        if look.history is not None:
+            assert look.history.shape == (3, self.spec.history_pictures, 64, 64, 3)
+        tensors = {"words": np.array(sorted(words)), "unified": np.array(look.history is not None)}
+        return Context(tensors, look.state, float(STEPS))
 
     def act(
         self, context: Context, steps: int, euler_steps: int, seed: int, prefix: np.ndarray | None = None
@@ -70,6 +78,14 @@ class TinyEngine:
             time.sleep(0.8)
         s = np.arange(1, steps + 1, dtype=np.float32) / steps
         actions = np.repeat(context.state[None], steps, axis=0)
+        if context.tensors["unified"]:
+            known = np.zeros((0, actions.shape[1])) if prefix is None else prefix
+            begin = known[-1, 0] if len(known) else context.state[0]
+            actions[:, 0] = _steadily(begin, words, np.arange(1, steps + 1) - len(known))
+            actions[: len(known)] = known
+            if "nan" in words:
+                actions[-1, 3] = np.nan
+            return actions
         way = -np.sign(context.state[0]) or 1.0
         actions[:, 0] += way * TRAVEL / self.spec.normalisation.std[0] * (10 * s**3 - 15 * s**4 + 6 * s**5)
         if "nan" in words:
@@ -78,6 +94,12 @@ class TinyEngine:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _steadily(begin: float, words: set[str], steps: np.ndarray) -> np.ndarray:
+    """Where the left waist is, so many steps on [0.5 rad]."""
+    way = (-REACH if "retract" in words else REACH) - begin
+    return begin + np.sign(way) * np.minimum(PACE * np.maximum(steps, 0), abs(way))
 
 
 def load_tiny(folder: Path, engine: str, threads: int) -> TinyEngine:
@@ -91,5 +113,10 @@ def load_tiny(folder: Path, engine: str, threads: int) -> TinyEngine:
         "two_cameras": {"cameras": spec.cameras[:2]},
         "other_robot": {"robot": "quanta_x1"},
         "maskless": {"takes_mask": False},
+        "unified": {
+            "modes": ("event", "unified"),
+            "sources": ("instruction", "atomic"),
+            "takes_prefix": True,
+        },
     }
     return TinyEngine(dataclasses.replace(spec, **changes[folder.name]))

@@ -83,9 +83,7 @@ class CheckPort:
         joints: dict[str, float] = {}
         for source in self._profile.states:
             values = match.states[source.topic].tolist()
-            # The robot's description may know joints as the profile calls them, or as the messages do.
             joints |= zip(source.columns, values, strict=True)
-            joints |= zip(source.names, values, strict=False)
         return match.stamp_ns, Snapshot(pictures, joints)
 
     def show(self, pictures: Mapping[str, np.ndarray], stamp_ns: int) -> None:

@@ -6,7 +6,8 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -16,6 +17,7 @@ from wallwm_model.calibration_tools.frames import STILL_NS, Frame, JointTrack
 from wallwm_model.errors import CalibrationError, ObservationError
 from wallwm_ros.bridge import images, qos
 from wallwm_ros.bridge.stamps import SECOND, to_ns
+from wallwm_ros.core.joint_names import renamed
 
 WAIT_S = 10.0
 _KEPT_NS = 10 * SECOND
@@ -28,10 +30,18 @@ class CameraFeed:
         topic: of the pictures.
         compressed: they are CompressedImage.
         joint_topics: JointState topics; empty: frames have no joints.
+        names: joint topic -> what its messages call a joint -> what frames shall call it.
     """
 
-    def __init__(self, topic: str, compressed: bool, joint_topics: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        topic: str,
+        compressed: bool,
+        joint_topics: Sequence[str] = (),
+        names: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self._topic, self._joint_topics = topic, tuple(joint_topics)
+        self._names = names or {}
         self._kind = CompressedImage if compressed else Image
         self._track, self._lock = JointTrack(), threading.Lock()
         self._pictures: queue.Queue = queue.Queue(maxsize=4)
@@ -43,7 +53,8 @@ class CameraFeed:
         self.node = rclpy.create_node("wallwm_calibrate", context=self._context)
         self.node.create_subscription(self._kind, self._topic, self._picture, qos.IMAGE)
         for topic in self._joint_topics:
-            self.node.create_subscription(JointState, topic, self._joints, qos.STATE)
+            heard = partial(self._joints, self._names.get(topic, {}))
+            self.node.create_subscription(JointState, topic, heard, qos.STATE)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -110,10 +121,11 @@ class CameraFeed:
                 self._pictures.get_nowait()
         self._pictures.put_nowait(message)
 
-    def _joints(self, message: JointState) -> None:
+    def _joints(self, names: Mapping[str, str], message: JointState) -> None:
         if len(message.name) == len(message.position):
+            joints = renamed(dict(zip(message.name, message.position)), names)
             with self._lock:
-                self._track.add(to_ns(message.header.stamp), dict(zip(message.name, message.position)))
+                self._track.add(to_ns(message.header.stamp), joints)
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.node import Node
-from rclpy.task import Future
 
 from wallwm_model.errors import ConfigError
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
 from wallwm_msgs.msg import ControlStatus
+from wallwm_ros.bridge.goal_server import GoalServer
 from wallwm_ros.bridge.stamps import to_ns
 from wallwm_ros.core.events import (
     ControlReport,
@@ -23,6 +17,7 @@ from wallwm_ros.core.events import (
     EventResult,
     Outcome,
 )
+from wallwm_ros.core.tasks import TaskGoal, TaskProgress, TaskResult
 
 POLICIES = {ExecuteEvent.Goal.REPLACE: False, ExecuteEvent.Goal.QUEUE: True}  # message -> EventGoal.queue
 
@@ -39,6 +34,7 @@ def report_from_message(message: ControlStatus) -> ControlReport:
         rejected=message.rejected,
         stamp_ns=to_ns(message.header.stamp),
         measured=np.array(message.measured, dtype=np.float64),
+        sequence=message.sequence,
     )
 
 
@@ -58,81 +54,30 @@ def check_policy(request: ExecuteEvent.Goal) -> None:
         raise ConfigError(f"policy must be 0 (REPLACE) or 1 (QUEUE); found {request.policy}")
 
 
-@dataclass
-class _Open:
-    handle: ServerGoalHandle
-    done: Future
+class EventServer(GoalServer[EventGoal]):
+    """Serves ExecuteEvent."""
 
+    action, name = ExecuteEvent, "execute_event"
 
-class EventServer:
-    """Serves ExecuteEvent: every goal is accepted, so that even a refusal comes back with its reason.
+    def _goal(self, request: ExecuteEvent.Goal, key: bytes) -> EventGoal:
+        return goal_from_message(request, key)
 
-    Args:
-        node: who serves.
-        on_goal: told of a new goal; the goal is open until `finish`.
-        on_cancel: told that a client wants the goal with this key to end.
-    """
+    def _fault(self, request: ExecuteEvent.Goal) -> EventResult | None:
+        try:
+            check_policy(request)
+        except ConfigError as error:
+            return EventResult(Outcome.REFUSED, str(error))
+        return None
 
-    def __init__(
-        self, node: Node, on_goal: Callable[[EventGoal], None], on_cancel: Callable[[bytes], None]
-    ) -> None:
-        self._on_goal, self._on_cancel = on_goal, on_cancel
-        self._open: dict[bytes, _Open] = {}
-        self._server = ActionServer(
-            node,
-            ExecuteEvent,
-            "execute_event",
-            self._execute,
-            handle_accepted_callback=self._accepted,
-            cancel_callback=self._cancel,
+    def _feedback(self, progress: EventProgress) -> ExecuteEvent.Feedback:
+        return ExecuteEvent.Feedback(
+            stage=progress.stage,
+            progress=progress.progress,
+            remaining_s=progress.remaining_s,
+            step=progress.step,
         )
 
-    @property
-    def idle(self) -> bool:
-        """No goal is open."""
-        return not self._open
-
-    def feedback(self, goal: EventGoal, progress: EventProgress) -> None:
-        """Publish the progress of an open goal."""
-        if goal.key in self._open:
-            message = ExecuteEvent.Feedback(
-                stage=progress.stage,
-                progress=progress.progress,
-                remaining_s=progress.remaining_s,
-                step=progress.step,
-            )
-            self._open[goal.key].handle.publish_feedback(message)
-
-    def finish(self, goal: EventGoal, result: EventResult) -> None:
-        """End an open goal."""
-        self._open[goal.key].done.set_result(result)
-
-    def _accepted(self, handle: ServerGoalHandle) -> None:
-        key = bytes(handle.goal_id.uuid)
-        goal = goal_from_message(handle.request, key)
-        self._open[key] = _Open(handle, Future())
-        handle.execute()
-        try:
-            check_policy(handle.request)
-        except ConfigError as error:
-            self.finish(goal, EventResult(Outcome.REFUSED, str(error)))
-            return
-        self._on_goal(goal)
-
-    def _cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        self._on_cancel(bytes(handle.goal_id.uuid))
-        return CancelResponse.ACCEPT
-
-    async def _execute(self, handle: ServerGoalHandle) -> ExecuteEvent.Result:
-        key = bytes(handle.goal_id.uuid)
-        result: EventResult = await self._open[key].done
-        del self._open[key]
-        if result.outcome == Outcome.SUCCEEDED:
-            handle.succeed()
-        elif handle.is_cancel_requested:
-            handle.canceled()
-        else:
-            handle.abort()
+    def _result(self, result: EventResult) -> ExecuteEvent.Result:
         return ExecuteEvent.Result(
             error_code=result.outcome,
             error_text=result.text,
@@ -143,15 +88,26 @@ class EventServer:
         )
 
 
-class TaskServer:
-    """Serves ExecuteTask as far as the model can: `refusal` gives the reason why it cannot."""
+class TaskServer(GoalServer[TaskGoal]):
+    """Serves ExecuteTask."""
 
-    def __init__(self, node: Node, refusal: Callable[[], str]) -> None:
-        self._node, self._refusal = node, refusal
-        self._server = ActionServer(node, ExecuteTask, "execute_task", self._execute)
+    action, name = ExecuteTask, "execute_task"
 
-    def _execute(self, handle: ServerGoalHandle) -> ExecuteTask.Result:
-        text = self._refusal()
-        self._node.get_logger().warning(f"task {handle.request.instruction!r} refused: {text}")
-        handle.abort()
-        return ExecuteTask.Result(error_code=int(Outcome.REFUSED), error_text=text)
+    def _goal(self, request: ExecuteTask.Goal, key: bytes) -> TaskGoal:
+        return TaskGoal(key, request.instruction, request.timeout_s)
+
+    def _feedback(self, progress: TaskProgress) -> ExecuteTask.Feedback:
+        return ExecuteTask.Feedback(
+            reasoning=progress.reasoning,
+            caption=progress.caption,
+            remaining_s=progress.remaining_s,
+            chunk=progress.chunk,
+        )
+
+    def _result(self, result: TaskResult) -> ExecuteTask.Result:
+        return ExecuteTask.Result(
+            error_code=result.outcome,
+            error_text=result.text,
+            chunks_executed=result.chunks,
+            duration_s=result.duration_s,
+        )

@@ -17,14 +17,14 @@ from wallwm_ros.core.robot import Camera, RobotProfile, StateSource
 from wallwm_ros.core.synchronizer import Synchronizer, SyncLimits
 
 
-def make_synchronizer(profile: RobotProfile, limits: SyncLimits) -> Synchronizer:
-    """A synchroniser with one stream per camera and per state topic of the robot."""
+def make_synchronizer(profile: RobotProfile, limits: SyncLimits, keep_ns: int = 0) -> Synchronizer:
+    """A synchroniser with one stream per camera and per state topic of the robot; see there for `keep_ns`."""
     states = {}
     for source in profile.states:
         columns = profile.columns(source.columns)
         states[source.topic] = tuple(i for i, column in enumerate(columns) if column in profile.quaternions)
     noisy = [camera.name for camera in profile.cameras if camera.noise]
-    return Synchronizer(profile.camera_names, states, limits, noisy=noisy, same=images.same)
+    return Synchronizer(profile.camera_names, states, limits, noisy=noisy, same=images.same, keep_ns=keep_ns)
 
 
 class ObservationFeed:
@@ -33,7 +33,7 @@ class ObservationFeed:
     Args:
         node: who subscribes.
         profile: topics.
-        calibrations: picture sizes, for the cameras that are calibrated.
+        calibrations: sizes and frames of the pictures, for the cameras that are calibrated.
         synchronizer: what is fed.
         on_picture: called after each usable picture.
     """
@@ -48,6 +48,7 @@ class ObservationFeed:
     ) -> None:
         self._node, self._synchronizer, self._on_picture = node, synchronizer, on_picture
         self._sizes = {name: calibration.size for name, calibration in calibrations.items()}
+        self._frames = {name: calibration.frame for name, calibration in calibrations.items()}
         self._subscriptions = [
             node.create_subscription(
                 images.message_type(camera), camera.topic, partial(self._picture, camera), qos.IMAGE
@@ -80,6 +81,7 @@ class ObservationFeed:
 
     def _picture(self, camera: Camera, message: images.Picture) -> None:
         try:
+            _check_frame(message, self._frames.get(camera.name, ""))
             images.check(message, self._sizes.get(camera.name))
         except ObservationError as error:
             self._synchronizer.refuse(camera.name, str(error))
@@ -94,3 +96,14 @@ class ObservationFeed:
             self._synchronizer.refuse(source.topic, str(error))
             return
         self._synchronizer.add_state(source.topic, stamp_ns, values)
+
+
+def _check_frame(message: images.Picture, frame: str) -> None:
+    """Refuse a picture of another camera than the calibrated one; an empty `frame` is not known.
+
+    Raises:
+        ObservationError: says what was expected and found.
+    """
+    found = message.header.frame_id
+    if frame and found != frame:
+        raise ObservationError(f"frame_id must be {frame} as calibrated; found {found or 'none'}")

@@ -7,7 +7,7 @@ alike.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,25 @@ from wallwm_model.calibration_tools.frames import Frame, JointTrack
 from wallwm_model.errors import CalibrationError, ObservationError
 from wallwm_ros.bridge import images
 from wallwm_ros.bridge.stamps import SECOND, to_ns
+from wallwm_ros.core.joint_names import renamed
 
 _PICTURES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 _JOINTS = "sensor_msgs/msg/JointState"
 
 
-def recorded_frames(path: Path, topic: str, joint_topics: Sequence[str] = ()) -> Iterator[Frame]:
+def recorded_frames(
+    path: Path,
+    topic: str,
+    joint_topics: Sequence[str] = (),
+    names: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[Frame]:
     """The pictures of one topic with the joints at their stamps, in recorded order.
+
+    Args:
+        path: rosbag2 folder, or .mcap or .db3 file.
+        topic: of the pictures.
+        joint_topics: JointState topics; empty: frames have no joints.
+        names: joint topic -> what its messages call a joint -> what frames shall call it.
 
     Raises:
         CalibrationError: no recording there, it is damaged or compressed as a whole, or a topic is missing or
@@ -37,7 +49,8 @@ def recorded_frames(path: Path, topic: str, joint_topics: Sequence[str] = ()) ->
     for name, data in _messages(files, joint_topics):
         message = _read(JointState, data, path, name)
         if len(message.name) == len(message.position):
-            track.add(to_ns(message.header.stamp), dict(zip(message.name, message.position)))
+            joints = renamed(dict(zip(message.name, message.position)), (names or {}).get(name, {}))
+            track.add(to_ns(message.header.stamp), joints)
     start = None
     for name, data in _messages(files, (topic,)):
         message = _read(kind, data, path, name)

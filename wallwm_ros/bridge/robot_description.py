@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import String
 
@@ -19,16 +20,34 @@ TOPIC = "/robot_description"
 POLL_S = 0.01
 
 
+class _Unspun(CallbackGroup):
+    """A subscription in here is left alone by whatever executor spins its node, in any thread."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Never."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Nothing has begun."""
+
+
 def read_robot_description(node: Node, timeout_s: float = 5.0) -> str:
     """The URDF that robot_state_publisher, or whoever else, has latched on /robot_description.
 
     The message is taken from the subscription itself, so that it may be awaited inside a callback of the
-    node, where its executor cannot deliver anything.
+    node, where its executor cannot deliver anything, and beside a thread that spins the node, which would
+    otherwise take it first: a latched message comes once.
 
     Raises:
         ConfigError: nothing came in time, or something empty.
     """
-    subscription = node.create_subscription(String, TOPIC, lambda message: None, qos.LATCHED)
+    subscription = node.create_subscription(
+        String, TOPIC, lambda message: None, qos.LATCHED, callback_group=_Unspun()
+    )
     deadline = time.monotonic() + timeout_s
     try:
         while True:

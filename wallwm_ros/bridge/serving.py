@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -11,9 +12,12 @@ from rclpy.node import Node
 from wallwm_model.calibration import CameraCalibration
 from wallwm_model.engines import Engine
 from wallwm_model.policy import Policy
-from wallwm_ros.bridge.event_port import ChunkOutput, RosEventPort
-from wallwm_ros.bridge.events import EventServer
+from wallwm_model.spec import ModelSpec
+from wallwm_ros.bridge.chunk_output import ChunkOutput
+from wallwm_ros.bridge.events import EventServer, TaskServer
+from wallwm_ros.bridge.inference_thread import InferenceThread
 from wallwm_ros.bridge.observations import ObservationFeed, make_synchronizer
+from wallwm_ros.bridge.ports import Means, RosEventPort, RosTaskPort
 from wallwm_ros.bridge.robot_description import kinematics_of
 from wallwm_ros.bridge.sight import SightOutput
 from wallwm_ros.core.camera_guard import CameraInfoGuard
@@ -22,11 +26,15 @@ from wallwm_ros.core.compatibility import CameraInfo, check_camera_info
 from wallwm_ros.core.config import PolicyConfig
 from wallwm_ros.core.event_run import RunnerLimits
 from wallwm_ros.core.event_runner import EventRunner
-from wallwm_ros.core.inference import EventPlanner
+from wallwm_ros.core.execution import ControlLink
+from wallwm_ros.core.inference import Planner
+from wallwm_ros.core.modes import Modes
 from wallwm_ros.core.rest import RestDetector
 from wallwm_ros.core.robot import RobotProfile
 from wallwm_ros.core.sight import SightMaker
 from wallwm_ros.core.synchronizer import SyncLimits
+from wallwm_ros.core.task_runner import TaskRunner
+from wallwm_ros.core.tasks import ChunkShape, TaskTuning
 
 TICK_S = 0.02
 
@@ -65,56 +73,79 @@ def make_setup(
 
 
 class Serving:
-    """Everything that lives from activate to deactivate."""
+    """Everything that lives from activate to deactivate.
 
-    def __init__(self, node: Node, setup: Setup, events: EventServer, output: ChunkOutput) -> None:
-        config, spec = setup.config, setup.engine.spec
-        limits = SyncLimits(
-            max_spread_ns=round(config.max_observation_spread_ms * 1e6),
-            max_age_ns=round(config.max_observation_age_ms * 1e6),
-            frozen=config.frozen_frames,
-        )
-        synchronizer = make_synchronizer(setup.profile, limits)
+    Attributes:
+        modes: takes goals.
+    """
+
+    def __init__(
+        self, node: Node, setup: Setup, events: EventServer, tasks: TaskServer, output: ChunkOutput
+    ) -> None:
+        config, spec, clock = setup.config, setup.engine.spec, SteadyClock()
+        synchronizer = make_synchronizer(setup.profile, *_sync(config, spec))
         self._feed = ObservationFeed(node, setup.profile, setup.calibrations, synchronizer, self._looked)
-        self._planner = EventPlanner(setup.policy, spec, setup.profile, self._feed.decode)
+        self._planner = Planner(setup.policy, spec, setup.profile, self._feed.decode)
         self._sight = SightOutput(node, setup.sights, spec)
         self._planner.sight = self._sight.use(config)
-        self._port = RosEventPort(
-            node,
-            events,
-            output,
-            synchronizer,
-            self._planner,
-            setup.guard,
-            joints=spec.joints,
-            engine=setup.engine.name,
-            seed=config.seed,
+        self._thread = InferenceThread(node, config.seed)
+        means = Means(
+            node, output, synchronizer, setup.guard, self._planner, self._thread, spec, setup.engine.name
         )
+        event_port, task_port = RosEventPort(means, events), RosTaskPort(means, tasks)
         self._rest = RestDetector(config.settle_velocity, round(config.settle_timeout_s * 1e9))
-        self.runner = self._port.runner = EventRunner(self._port, SteadyClock(), _waits(config), self._rest)
+        waits = _waits(config)
+        link = ControlLink(waits.control_ns, self._rest, clock.now_ns() // 1000)
+        event_port.runner = event_runner = EventRunner(event_port, clock, waits, link)
+        waits = replace(waits, timeout_ns=round(config.task_timeout_s * 1e9))
+        shape = ChunkShape(
+            spec.chunk_steps, round(spec.step_s * 1e9), spec.takes_prefix, setup.profile.quaternions
+        )
+        self._tasks = task_port.runner = TaskRunner(task_port, clock, waits, link, shape, _tuning(config))
+        self.modes = Modes(event_runner, self._tasks, link, clock, config.mode)
         self._node = node
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(TICK_S, self.runner.tick, clock=steady)
+        self._timer = node.create_timer(TICK_S, self.modes.tick, clock=steady)
 
     def tune(self, config: PolicyConfig) -> None:
         """Take over live parameters, which were found right."""
         self._planner.sight = self._sight.use(config)
         self._rest.velocity = config.settle_velocity
         self._rest.patience_ns = round(config.settle_timeout_s * 1e9)
+        self._tasks.tuning = _tuning(config)
+        self.modes.set(config.mode)
 
     def close(self, text: str) -> bool:
         """End every goal with `text`; false if the engine is still busy."""
-        self.runner.close(text)
+        self.modes.close(text)
         self._node.destroy_timer(self._timer)
         self._feed.close()
-        done = self._port.close()
+        done = self._thread.close()
         self._sight.close()
         return done
 
     def _looked(self) -> None:
         """A picture came: look at once rather than at the next tick."""
-        if not self.runner.idle:
-            self.runner.tick()
+        if not self.modes.idle:
+            self.modes.tick()
+
+
+def _sync(config: PolicyConfig, spec: ModelSpec) -> tuple[SyncLimits, int]:
+    """Limits of observations, and how long pictures are kept for those that look back [ns]."""
+    limits = SyncLimits(
+        max_spread_ns=round(config.max_observation_spread_ms * 1e6),
+        max_age_ns=round(config.max_observation_age_ms * 1e6),
+        frozen=config.frozen_frames,
+    )
+    if "unified" not in spec.modes or not spec.history_pictures:
+        return limits, 0
+    every_ns = spec.picture_steps * spec.step_s * 1e9
+    # One more than is looked back: the nearest may be the one before.
+    return limits, round((spec.history_pictures + 1) * every_ns) + limits.max_age_ns
+
+
+def _tuning(config: PolicyConfig) -> TaskTuning:
+    return TaskTuning(config.text_source, config.replan_steps, config.blend_steps, config.still_position)
 
 
 def _waits(config: PolicyConfig) -> RunnerLimits:

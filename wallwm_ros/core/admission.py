@@ -7,11 +7,12 @@ import math
 from wallwm_model.errors import CaptionError, ConfigError
 from wallwm_model.spec import ModelSpec
 from wallwm_ros.core.events import EventGoal
+from wallwm_ros.core.tasks import TaskGoal
 
 LONGEST_TIMEOUT_S = 3600.0
 
 
-def check_goal(goal: EventGoal, spec: ModelSpec) -> None:
+def check_goal(goal: EventGoal | TaskGoal, spec: ModelSpec) -> None:
     """Refuse a goal that the model could not carry out.
 
     Raises:
@@ -19,9 +20,12 @@ def check_goal(goal: EventGoal, spec: ModelSpec) -> None:
         ConfigError: a duration or timeout that is negative, not finite, or beyond what is possible.
     """
     if not goal.caption.strip():
-        raise CaptionError("a caption must name an event; found an empty one")
+        event = isinstance(goal, EventGoal)
+        what = "a caption must name an event" if event else "an instruction must name a task"
+        raise CaptionError(f"{what}; found an empty one")
     spec.tokenise(goal.caption)
-    _check_time("duration_s", goal.duration_s, spec.horizon * spec.step_s)
+    if isinstance(goal, EventGoal):
+        _check_time("duration_s", goal.duration_s, spec.horizon * spec.step_s)
     _check_time("timeout_s", goal.timeout_s, LONGEST_TIMEOUT_S)
 
 

@@ -19,6 +19,8 @@ ROUNDING = {"K": 0.01, "P": 0.01, "D": 1e-5, "R": 1e-5}  # [px, px, -, -]
 # A camera mounted farther than this from where it was in training shows the network another world.
 POSITION_TOLERANCE_M = 0.05
 TURN_TOLERANCE_DEG = 5.0
+# Masks look as deep as the depth band; one that ends a little elsewhere allows about the same patches.
+DEPTH_BAND_TOLERANCE = 0.2  # relative
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def check_camera(camera: CameraSpec, calibration: CameraCalibration) -> None:
     _agree(camera.name, "link", camera.mount, calibration.link, _TRAINED, _FILED)
     _check_pictures(camera, calibration, _FILED)
     _check_pose(camera, calibration.as_published())
+    _check_depth_band(camera, calibration)
 
 
 def check_camera_info(
@@ -199,6 +202,16 @@ def _check_pose(camera: CameraSpec, calibration: CameraCalibration) -> None:
             expected = f"{_numbers(np.ravel(values[0]))} in {camera.mount} (to {limit:g} {unit})"
             found = f"{_numbers(np.ravel(values[1]))}, {off:.3g} {unit} away,"
             raise _refuse(camera.name, f"T_link_camera_optical's {what}", expected, found, _TRAINED, _FILED)
+
+
+def _check_depth_band(camera: CameraSpec, calibration: CameraCalibration) -> None:
+    """Sight masks must be made of the same depths as in training."""
+    for expected, found in zip(camera.depth_band_m, calibration.depth_band_m):
+        if abs(found - expected) > DEPTH_BAND_TOLERANCE * expected:
+            slack = f"{_numbers(camera.depth_band_m)} m (to {100 * DEPTH_BAND_TOLERANCE:g} %)"
+            raise _refuse(
+                camera.name, "depth_band_m", slack, _numbers(calibration.depth_band_m), _TRAINED, _FILED
+            )
 
 
 def _numbers(values: Sequence[float] | np.ndarray) -> str:

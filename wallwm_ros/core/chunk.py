@@ -21,7 +21,8 @@ class Chunk:
         step_ns: duration of one step [ns].
         sequence: running number inside its generation.
         first_step: step of the event that row 0 is.
-        start_ns: when row 0 starts, in the sender's clock [ns]; 0: as soon as it is received.
+        start_ns: when row 0 starts, in the sender's clock [ns]; 0: as soon as it is received, or
+            in the plan under way, where its first step belongs.
         final: hold at the last row; the event ends there.
         action_space: `joint_position` or `end_effector_pose`.
         caption: event it carries out.

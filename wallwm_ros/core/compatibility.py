@@ -12,16 +12,32 @@ from wallwm_ros.core.robot import RobotProfile
 
 RATES_HZ = (1.0, 200.0)  # action steps per second that the control process can interpolate
 
-__all__ = ["CameraInfo", "check_camera", "check_camera_info", "check_compatible", "check_mode"]
+__all__ = [
+    "CameraInfo",
+    "check_camera",
+    "check_camera_info",
+    "check_compatible",
+    "check_mode",
+    "check_unified",
+    "uncalibrated",
+]
 
 
 def check_compatible(
-    spec: ModelSpec, profile: RobotProfile, calibrations: Mapping[str, CameraCalibration], mode: str
+    spec: ModelSpec,
+    profile: RobotProfile,
+    calibrations: Mapping[str, CameraCalibration],
+    mode: str,
+    allow_uncalibrated: bool = False,
 ) -> None:
     """Refuse a model that was not made for this robot.
 
+    Args:
+        allow_uncalibrated: take a camera without calibration as it is, wherever it looks.
+
     Raises:
-        SpecError: robot, joints, cameras, action space, rate or normalisation differ; says how.
+        SpecError: robot, joints, cameras, action space, rate or normalisation differ; says how. Or a camera has
+            no calibration, so that nobody knows.
         ConfigError: the model does not have `mode`.
     """
     if spec.robot != profile.name:
@@ -48,9 +64,21 @@ def check_compatible(
                 f"cameras must be in the model's order; view {view} is {wanted} in model {spec.name} "
                 f"and {found} in robot {profile.name}"
             )
+    unknown = uncalibrated(spec, calibrations)
+    if unknown and not allow_uncalibrated:
+        raise SpecError(
+            f"every camera of robot {profile.name} must have a calibration file in its profile, or nobody knows "
+            f"whether model {spec.name} sees what it was trained on; found none for {', '.join(unknown)} "
+            "(allow_uncalibrated takes them as they are)"
+        )
     for camera in spec.cameras:
         if camera.name in calibrations:
             check_camera(camera, calibrations[camera.name])
+
+
+def uncalibrated(spec: ModelSpec, calibrations: Mapping[str, CameraCalibration]) -> list[str]:
+    """Names of the model's cameras that have no calibration."""
+    return [camera.name for camera in spec.cameras if camera.name not in calibrations]
 
 
 def check_mode(spec: ModelSpec, mode: str) -> None:
@@ -62,6 +90,21 @@ def check_mode(spec: ModelSpec, mode: str) -> None:
     if mode not in spec.modes:
         has = ", ".join(spec.modes)
         raise ConfigError(f"mode {mode!r} needs a bundle with {mode} mode; this one has: {has}")
+
+
+def check_unified(spec: ModelSpec, source: str, replan_steps: int) -> None:
+    """Refuse parameters of unified mode that the model cannot follow.
+
+    Raises:
+        ConfigError: a text source that it was not trained for, or a step beyond its chunks.
+    """
+    if source not in spec.sources:
+        has = ", ".join(spec.sources) or "none, it lacks unified mode"
+        needed = f"text_source {source!r} needs a bundle that was trained for it"
+        raise ConfigError(f"{needed}; this one has: {has}")
+    if replan_steps > spec.chunk_steps:
+        most = f"at most {spec.chunk_steps}, the length of a chunk"
+        raise ConfigError(f"replan_steps must be {most}; found {replan_steps}")
 
 
 def _check_joints(spec: ModelSpec, profile: RobotProfile) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wallwm_model.engines import ENGINES
 from wallwm_model.errors import ConfigError
+from wallwm_model.spec import SOURCES
 from wallwm_ros.core.options import build, check_all, option, unknown
 from wallwm_ros.core.robot_file import load_robot
 from wallwm_ros.core.yaml_files import read_yaml
@@ -43,6 +44,35 @@ class PolicyConfig:
     event_timeout_s: float = option(
         30.0, "an event without its own timeout ends then", "s", low=0.5, high=600
     )
+    task_timeout_s: float = option(120.0, "a task without its own timeout ends then", "s", low=0.5, high=3600)
+    text_source: str = option(
+        "instruction",
+        "what unified mode reads; instruction: the task, atomic: what to do now, staircase: reasoned",
+        choices=SOURCES,
+        live=True,
+    )
+    replan_steps: int = option(
+        0,
+        "unified mode infers the next chunk from this step of the present one on; 0: from its half",
+        low=0,
+        high=256,
+        live=True,
+    )
+    blend_steps: int = option(
+        4,
+        "unified mode leads over to a chunk in so many steps, unless the model takes committed ones",
+        low=0,
+        high=64,
+        live=True,
+    )
+    still_position: float = option(
+        0.01,
+        "a task is done when a whole chunk's targets move less than this",
+        "rad or m",
+        low=1e-5,
+        high=1,
+        live=True,
+    )
     settle_velocity: float = option(0.05, "arm at rest below this", "rad/s", low=1e-4, high=1, live=True)
     settle_timeout_s: float = option(
         1.0, "an event's end waits this long for rest", "s", low=0, high=10, live=True
@@ -59,6 +89,9 @@ class PolicyConfig:
     )
     require_camera_info: bool = option(
         False, "refuse a camera whose CameraInfo does not come in time; else warn, and check it later"
+    )
+    allow_uncalibrated: bool = option(
+        False, "take cameras that have no calibration file, wherever they look; else refuse them"
     )
     frustum_mask: str = option(
         "train_only",

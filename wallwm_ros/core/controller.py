@@ -103,7 +103,7 @@ class Controller:
         self._state = State.INACTIVE
 
     def submit(self, chunk: Chunk, start_ns: int = 0) -> None:
-        """Hand over a chunk for the next tick; `start_ns`: its start in the control clock, 0 = that tick."""
+        """Hand over a chunk for the next tick; `start_ns`: its start in the control clock, or 0."""
         self._inbox.append((chunk, start_ns))
 
     def reject(self, reason: str) -> None:
@@ -175,7 +175,7 @@ class Controller:
             if isinstance(chunk, str):
                 self._refuse(chunk)
                 continue
-            start_ns = start_ns or now_ns
+            start_ns = start_ns or self._timeline.start_of(chunk, now_ns)
             refusal = self._refusal(chunk, command_ns, start_ns, trouble)
             if refusal:
                 self._refuse(refusal)

@@ -1,10 +1,10 @@
-"""What an event goal is, how it ends, and what the runner needs from the outside."""
+"""What an event goal is, how goals end, and what their runners need from the outside."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -102,6 +102,7 @@ class Plan:
         remaining_s: the model's estimate of the event's length [s].
         observation_stamp_ns: when the oldest part of the observation was taken [ns].
         timings_ms: stage -> time it took [ms]: decode, preprocess, observe, act; and mask, where one is made.
+        reasoning: what the model thought, readable; empty where it does not say.
     """
 
     actions: np.ndarray
@@ -109,6 +110,7 @@ class Plan:
     remaining_s: float
     observation_stamp_ns: int
     timings_ms: dict[str, float]
+    reasoning: str = ""
 
     @property
     def inference_s(self) -> float:
@@ -133,6 +135,7 @@ class ControlReport:
     rejected: int
     stamp_ns: int
     measured: np.ndarray
+    sequence: int = 0
 
     @property
     def moving(self) -> bool:
@@ -140,8 +143,8 @@ class ControlReport:
         return self.state in (ControlState.TRACKING, ControlState.STOPPING) and not self.settled
 
 
-class EventPort(Protocol):
-    """What the runner asks of the outside; nothing here may block."""
+class Port(Protocol):
+    """What a runner of goals asks of the outside, whatever kind they are of; nothing here may block."""
 
     def message_now_ns(self) -> int:
         """The time of the clock that stamps the messages [ns]."""
@@ -149,17 +152,21 @@ class EventPort(Protocol):
     def look(self, not_before_ns: int) -> Match | Unsound:
         """The newest sound observation taken at or after `not_before_ns` (message clock) [ns]."""
 
+    def stop(self, generation: int) -> None:
+        """Ask the control process for a shaped stop."""
+
+    def feedback(self, goal: Any, progress: Any) -> None:
+        """Tell the client how far the goal is."""
+
+    def finish(self, goal: Any, result: Any) -> None:
+        """Tell the client how the goal ended; called exactly once per goal."""
+
+
+class EventPort(Port, Protocol):
+    """What the runner of events asks of the outside."""
+
     def infer(self, ticket: int, match: Match, goal: EventGoal) -> None:
         """Start inference; the runner hears the answer by `inferred`, `unseen` or `inference_failed`."""
 
     def publish(self, generation: int, plan: Plan, goal: EventGoal, wait_ms: float) -> None:
         """Send the chunk to the control process; `wait_ms` was spent waiting for the observation [ms]."""
-
-    def stop(self, generation: int) -> None:
-        """Ask the control process for a shaped stop."""
-
-    def feedback(self, goal: EventGoal, progress: EventProgress) -> None:
-        """Tell the client how far the event is."""
-
-    def finish(self, goal: EventGoal, result: EventResult) -> None:
-        """Tell the client how the event ended; called exactly once per goal."""

@@ -1,4 +1,4 @@
-"""Following one published chunk: what has the control process really done with it?"""
+"""Following published chunks: what has the control process really done with them?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,45 @@ SECOND = 1_000_000_000  # nanoseconds
 
 
 class ControlLink:
-    """The last word of the control process, and whether it is still alive.
+    """The last word of the control process, whether it is still alive, and how plans for it are numbered.
+
+    Every plan, and every stop, has a newer generation than all before it, so that the control process can
+    never mistake an old one for a new one.
 
     Args:
         silence_ns: longest time without a report [ns].
         rest: told of every report.
+        generation: no plan is older than this. Seeded from the steady clock in microseconds, a restarted
+            node's first plan is newer than the last plan of the one before it.
     """
 
-    def __init__(self, silence_ns: int, rest: RestDetector) -> None:
+    def __init__(self, silence_ns: int, rest: RestDetector, generation: int = 0) -> None:
         self.silence_ns = silence_ns
         self.report: ControlReport | None = None
         self.heard_ns = 0
-        self._rest = rest
+        self._rest, self._generation = rest, generation
+        self._stop_generation = self._stop_ns = 0
+
+    @property
+    def rejected(self) -> int:
+        """Chunks that the control process has refused so far."""
+        return self.report.rejected if self.report else 0
+
+    def next_generation(self) -> int:
+        """Newer than every plan of this node, and than the one the control process knows."""
+        known = self.report.generation if self.report else 0
+        self._generation = max(self._generation, known) + 1
+        return self._generation
+
+    def next_stop(self, now_ns: int) -> int:
+        """The generation of a stop that is being sent [ns, steady clock]."""
+        self._stop_generation, self._stop_ns = self.next_generation(), now_ns
+        return self._stop_generation
+
+    def stopping(self, now_ns: int) -> bool:
+        """A stop is on its way to the control process; one that was restarted since never hears of it."""
+        behind = self.report is None or self.report.generation < self._stop_generation
+        return behind and now_ns - self._stop_ns <= self.silence_ns
 
     def hear(self, report: ControlReport, now_ns: int) -> None:
         """Take in a report heard at `now_ns` (steady clock) [ns]."""
@@ -59,6 +86,7 @@ class Execution:
         step: steps of the event executed.
         taken_up: the control process has begun with it.
         superseded: another sender's plan has taken over.
+        complete: it has ended, and the arm rests; nothing is left to be stopped.
     """
 
     plan: Plan
@@ -69,6 +97,7 @@ class Execution:
     step: int = 0
     taken_up: bool = False
     superseded: bool = False
+    complete: bool = False
 
     @property
     def planned(self) -> int:
@@ -85,14 +114,21 @@ class Execution:
         if report.generation != self.generation:
             return self._not_taken_up(report, link, now_ns)
         self.taken_up, self.step = True, max(self.step, report.step)
+        return self._going_on(report, link, now_ns)
+
+    def _going_on(self, report: ControlReport, link: ControlLink, now_ns: int) -> tuple[Outcome, str] | None:
+        """The control process follows this plan."""
         if self.step >= self.planned and report.settled:
-            self.stage = Stage.SETTLING
-            return (Outcome.SUCCEEDED, f"{self.planned} steps executed") if link.at_rest(now_ns) else None
+            self.stage, self.complete = Stage.SETTLING, link.at_rest(now_ns)
+            return (Outcome.SUCCEEDED, f"{self.planned} steps executed") if self.complete else None
         if report.state != ControlState.TRACKING:
-            stopped = f"the control process stopped at step {self.step} of {self.planned}"
-            return Outcome.CONTROL_LOST, f"{stopped}: {reason(report)}"
+            return self._stopped(report)
         self.stage = Stage.SETTLING if self.step >= self.planned else Stage.EXECUTING
         return None
+
+    def _stopped(self, report: ControlReport) -> tuple[Outcome, str]:
+        stopped = f"the control process stopped at step {self.step} of {self.planned}"
+        return Outcome.CONTROL_LOST, f"{stopped}: {reason(report)}"
 
     def _not_taken_up(
         self, report: ControlReport, link: ControlLink, now_ns: int

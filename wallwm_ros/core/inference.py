@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,20 +15,33 @@ from wallwm_ros.core.events import Plan
 from wallwm_ros.core.robot import RobotProfile
 from wallwm_ros.core.sight import SightUse
 from wallwm_ros.core.synchronizer import Match
+from wallwm_ros.core.tasks import Question
 
 
-class EventModel(Protocol):
+class Model(Protocol):
     """What the runtime needs of a policy; `wallwm_model.policy.Policy` has it."""
 
     def event(self, observation: Observation, caption: str, duration_s: float | None, seed: int) -> Any:
         """One event: an object with actions (T, D) [rad, m] and the times step_s, remaining_s, preprocess_s,
         observe_s and act_s [s]."""
 
+    def unified(
+        self,
+        observation: Observation,
+        text: str,
+        source: str,
+        *,
+        chunk: int,
+        seed: int,
+        committed: np.ndarray | None,
+    ) -> Any:
+        """One chunk of fixed length; the answer is as for `event`."""
+
     def warm(self) -> None:
         """Run once on nothing, so that the first event is as fast as the others."""
 
 
-class EventPlanner:
+class Planner:
     """Makes one plan from one match.
 
     Args:
@@ -43,7 +56,7 @@ class EventPlanner:
 
     def __init__(
         self,
-        model: EventModel,
+        model: Model,
         spec: ModelSpec,
         profile: RobotProfile,
         decode: Callable[[str, Any], np.ndarray],
@@ -59,17 +72,44 @@ class EventPlanner:
             ObservationError: a picture that cannot be decoded.
             EngineError: the engine raised or its answer is not sound.
         """
+        return self._plan(match, lambda seen: self._model.event(seen, caption, duration_s or None, seed))
+
+    def plan_chunk(self, match: Match, question: Question, seed: int) -> Plan:
+        """The next chunk of a task, from a match with pictures of the past.
+
+        Raises:
+            ObservationError: a picture that cannot be decoded.
+            EngineError: the engine raised, its answer is not sound, or not of the model's fixed length.
+        """
+        plan = self._plan(
+            match,
+            lambda seen: self._model.unified(
+                seen,
+                question.text,
+                question.source,
+                chunk=question.chunk,
+                seed=seed,
+                committed=question.committed,
+            ),
+        )
+        if len(plan.actions) != self._spec.chunk_steps:
+            expected = f"the engine must give chunks of {self._spec.chunk_steps} steps in unified mode"
+            raise EngineError(f"{expected}; found {len(plan.actions)}")
+        return plan
+
+    def _plan(self, match: Match, ask: Callable[[Observation], Any]) -> Plan:
         began = time.perf_counter()
-        images = {name: self._decode(name, picture) for name, picture in match.pictures.items()}
+        images, *past = (self._decoded(pictures) for pictures in (match.pictures, *match.past))
         state = np.zeros(len(self._spec.joints))
         for stream, values in match.states.items():
             state[self._columns[stream]] = values
         decoded = time.perf_counter()
         use = self.sight
         mask = use.sight.mask(state) if use is not None else None
-        observation = Observation(images, state, match.stamp_ns, mask if use and use.attend else None)
+        attended = mask if use and use.attend else None
+        observation = Observation(images, state, match.stamp_ns, attended, tuple(past))
         masked = time.perf_counter()
-        chunk = self._model.event(observation, caption, duration_s or None, seed)
+        chunk = ask(observation)
         check_answer(chunk.actions, chunk.remaining_s, self._spec)
         timings = {
             "decode": decoded - began,
@@ -87,7 +127,11 @@ class EventPlanner:
             remaining_s=chunk.remaining_s,
             observation_stamp_ns=match.stamp_ns,
             timings_ms={name: 1000 * seconds for name, seconds in timings.items()},
+            reasoning=getattr(chunk, "reasoning", ""),
         )
+
+    def _decoded(self, pictures: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: self._decode(name, picture) for name, picture in pictures.items()}
 
 
 def check_answer(actions: np.ndarray, remaining_s: float, spec: ModelSpec) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from wallwm_ros.core import quaternions
 
+MOST = 512  # samples that are kept for their time
 RESTART_NS = 500_000_000  # a stamp this far back is no late delivery: the source's clock was set back
 
 
 class Stream:
-    """Samples of one stream, stamps strictly rising.
+    """Samples of one stream, stamps strictly rising: the newest `depth`, and all not older than `keep_ns`.
 
     Attributes:
         kind: what a sample is, for people: `picture` or `joint state`.
@@ -23,8 +24,11 @@ class Stream:
         refusal: why the last sample could not be used; empty if it could.
     """
 
-    def __init__(self, kind: str, depth: int, quaternion_columns: tuple[int, ...] = ()) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: str, depth: int, quaternion_columns: tuple[int, ...] = (), keep_ns: int = 0
+    ) -> None:
+        self.kind, self._depth, self._keep_ns = kind, depth, keep_ns
+        depth = max(depth, MOST) if keep_ns else depth
         self.stamps: deque[int] = deque(maxlen=depth)
         self.values: deque[Any] = deque(maxlen=depth)
         self.refusal = ""
@@ -41,6 +45,9 @@ class Stream:
         self.stamps.append(stamp_ns)
         self.values.append(value)
         self._alike.append(None)
+        while len(self.stamps) > self._depth and self.stamps[1] < stamp_ns - self._keep_ns:
+            for samples in (self.stamps, self.values, self._alike):
+                samples.popleft()
 
     def refuse(self, reason: str) -> None:
         """The newest sample cannot be used; older ones are of no use either."""
@@ -66,6 +73,13 @@ class Stream:
                 break
             count += 1
         return count
+
+    def nearest(self, time_ns: int) -> tuple[Any, int]:
+        """The sample nearest to a time, and how far away it is [ns]; there must be one."""
+        after = bisect_left(self.stamps, time_ns)
+        around = [i for i in (after - 1, after) if 0 <= i < len(self.stamps)]
+        best = min(around, key=lambda i: abs(self.stamps[i] - time_ns))
+        return self.values[best], abs(self.stamps[best] - time_ns)
 
     def at(self, time_ns: int) -> tuple[np.ndarray, int, int]:
         """Values at a time: between the samples around it, else the nearest sample.

@@ -10,7 +10,7 @@ import operator
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,14 @@ class Match:
         states: state stream -> (n,) positions [rad, m], interpolated to the middle of the pictures' stamps.
         stamp_ns: time of the oldest part [ns].
         spread_ns: between the oldest and the newest picture [ns].
+        past: earlier pictures, oldest first, each like `pictures`; none unless they were asked for.
     """
 
     pictures: dict[str, Any] = field(repr=False)
     states: dict[str, np.ndarray]
     stamp_ns: int
     spread_ns: int
+    past: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Unsound:
 
     Attributes:
         stream: the camera or state stream to blame.
-        kind: `missing`, `refused`, `early`, `stale`, `future`, `frozen`, `out_of_step` or `camera_info`.
+        kind: `missing`, `refused`, `early`, `stale`, `future`, `frozen`, `out_of_step`, `past` or
+            `camera_info`.
         text: one sentence with the figures.
     """
 
@@ -80,6 +83,7 @@ class Synchronizer:
         noisy: cameras whose live pictures differ by noise, so that identical ones tell a frozen camera.
         same: whether two of a camera's pictures are identical; asked only when an observation is wanted.
         depth: samples kept per camera.
+        keep_ns: pictures that are this new are kept too, for `with_past` [ns].
         state_depth: samples kept per state stream (they usually come faster).
     """
 
@@ -92,13 +96,14 @@ class Synchronizer:
         noisy: Collection[str] = (),
         same: Callable[[Any, Any], bool] = operator.eq,
         depth: int = 8,
+        keep_ns: int = 0,
         state_depth: int = 200,
     ) -> None:
         self._limits, self._same = limits, same
         self._noisy = frozenset(noisy) if limits.frozen else frozenset()
         depth = max(depth, limits.frozen)
         self._lock = threading.Lock()
-        self._cameras = {name: Stream("picture", depth) for name in cameras}
+        self._cameras = {name: Stream("picture", depth, keep_ns=keep_ns) for name in cameras}
         self._states = {name: Stream("joint state", state_depth, columns) for name, columns in states.items()}
 
     def add_picture(self, camera: str, stamp_ns: int, picture: Any) -> None:
@@ -136,6 +141,31 @@ class Synchronizer:
             earliest = max(now_ns - self._limits.max_age_ns, not_before_ns)
             chosen = self._choose(earliest)
             return chosen if isinstance(chosen, Unsound) else self._with_states(chosen)
+
+    def with_past(
+        self, match: Match, count: int, every_ns: int, rested_ns: int | None = None
+    ) -> Match | Unsound:
+        """`match` with `count` earlier pictures per camera, one every `every_ns` [ns]; else the reason.
+
+        Args:
+            rested_ns: until then the robot rested, and what was seen then stands for all that lay before;
+                None: it rests still, and what is seen now stands for it.
+        """
+        if rested_ns is None:
+            return replace(match, past=(match.pictures,) * count)
+        times = [max(match.stamp_ns - back * every_ns, rested_ns) for back in range(count, 0, -1)]
+        with self._lock:
+            film = []
+            for time_ns in times:
+                film.append({})
+                for name, stream in self._cameras.items():
+                    if not stream.stamps:
+                        return Unsound(name, "missing", f"no picture from {name} has arrived")
+                    film[-1][name], apart_ns = stream.nearest(time_ns)
+                    if 2 * apart_ns > every_ns:
+                        text = f"{name} has no picture within {_ms(every_ns // 2)} of "
+                        return Unsound(name, "past", text + f"{_ms(match.stamp_ns - time_ns)} before")
+        return replace(match, past=tuple(film))
 
     def _unsound(self, name: str, stream: Stream, now_ns: int, not_before_ns: int) -> Unsound | None:
         """The reason why `stream` by itself has nothing to offer."""

@@ -124,6 +124,18 @@ class Timeline:
         self.generation, self.sequence = chunk.generation, chunk.sequence
         self.final, self.caption = chunk.final, chunk.caption
 
+    def start_of(self, chunk: Chunk, now_ns: int) -> int:
+        """When row 0 of a chunk starts that names no time: at once, or in the plan under way, where its first
+        step belongs. A plan that has run out goes on from its last row, as if no time had passed since.
+
+        Args:
+            now_ns: in the control clock [ns], as the answer.
+        """
+        if self._path is None or chunk.generation != self.generation or chunk.is_stop:
+            return now_ns
+        done_ns = min(max(now_ns - self._start_ns, 0), self._count * self._step_ns)
+        return now_ns - done_ns + (chunk.first_step - self._first_step) * self._step_ns
+
     def _bounds(self, step_ns: int) -> Bounds:
         """What the path may ask for: a little less than the limits, so that following it needs no detour."""
         profile = self._profile

@@ -1,4 +1,4 @@
-"""Takes event goals, looks, asks the model, publishes action chunks, and follows what the arm really does."""
+"""Takes goals, looks, asks the model, publishes action chunks, and follows what the arm really does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from wallwm_model.engines import Engine, load_engine
-from wallwm_model.errors import ConfigError, WallWMError
+from wallwm_model.errors import WallWMError
 from wallwm_msgs.msg import ControlStatus
 from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.camera_watch import CameraWatch
-from wallwm_ros.bridge.event_port import ChunkOutput
+from wallwm_ros.bridge.chunk_output import ChunkOutput
 from wallwm_ros.bridge.events import EventServer, TaskServer, report_from_message
 from wallwm_ros.bridge.lifecycle import ManagedNode
 from wallwm_ros.bridge.params import Parameters
@@ -23,10 +23,11 @@ from wallwm_ros.bridge.running import run_node
 from wallwm_ros.bridge.serving import Serving, Setup, make_setup
 from wallwm_ros.core.admission import check_goal
 from wallwm_ros.core.calibration import load_calibrations
-from wallwm_ros.core.compatibility import check_compatible, check_mode
+from wallwm_ros.core.compatibility import check_compatible, check_mode, check_unified, uncalibrated
 from wallwm_ros.core.config import PolicyConfig, load_robot
 from wallwm_ros.core.events import EventGoal, EventResult, Outcome
 from wallwm_ros.core.paths import data_path
+from wallwm_ros.core.tasks import TaskGoal, TaskResult
 
 EngineLoader = Callable[[Path, str, int], Engine]
 
@@ -48,7 +49,7 @@ class PolicyNode(ManagedNode):
         self.add_on_set_parameters_callback(self._check_change)
         self._output = ChunkOutput(self)
         self._events = EventServer(self, self._goal, self._cancel)
-        self._tasks = TaskServer(self, self._task_refusal)
+        self._tasks = TaskServer(self, self._goal, self._cancel)
         # Heard from the beginning, so that the first goal after activation finds the control process known.
         self.create_subscription(ControlStatus, "control_status", self._reported, qos.STATUS)
 
@@ -74,17 +75,30 @@ class PolicyNode(ManagedNode):
         folder = model if model.is_absolute() or model.is_dir() else data_path(config.model)
         engine = self._load(folder, config.engine, config.engine_threads)
         self._setup = make_setup(self, config, profile, calibrations, engine)
-        check_compatible(engine.spec, profile, calibrations, config.mode)
-        self._setup.sights.make(config)
-        self._cameras.check(self._setup.guard, config.camera_info_timeout_s)
-        self._setup.guard.demand(all_known=config.require_camera_info)
+        check_compatible(engine.spec, profile, calibrations, config.mode, config.allow_uncalibrated)
+        if config.mode == "unified":
+            check_unified(engine.spec, config.text_source, config.replan_steps)
+        self._check_cameras(config)
         self._settings.locked = True
         self.get_logger().info(f"model {engine.spec.name} on engine {engine.name} for robot {profile.name}")
+
+    def _check_cameras(self, config: PolicyConfig) -> None:
+        """What can be known of them before they are used, and what it takes to follow them."""
+        setup, log = self._setup, self.get_logger()
+        unknown = uncalibrated(setup.engine.spec, setup.calibrations)
+        if unknown:
+            log.warning(f"allow_uncalibrated: the place of {', '.join(unknown)} is not checked")
+        obstacle = setup.sights.prepare()
+        if obstacle and setup.profile.description:
+            log.warning(f"no sight masks before the next configure: {obstacle}")
+        setup.sights.make(config)
+        self._cameras.check(setup.guard, config.camera_info_timeout_s)
+        setup.guard.demand(all_known=config.require_camera_info)
 
     def _activate(self) -> None:
         """Warm the engine, subscribe, and begin to serve."""
         self._setup.policy.warm()
-        self._serving = Serving(self, self._setup, self._events, self._output)
+        self._serving = Serving(self, self._setup, self._events, self._tasks, self._output)
 
     def _deactivate(self) -> None:
         """End every goal as DEACTIVATED and stop listening."""
@@ -96,34 +110,32 @@ class PolicyNode(ManagedNode):
                 self.get_logger().warning("the engine is still busy with its last inference")
             self._serving = None
 
-    def _goal(self, goal: EventGoal) -> None:
+    def _goal(self, goal: EventGoal | TaskGoal) -> None:
         if self._serving is None:
             refusal = f"policy_node is not active: {self._state()}"
         else:
             try:
+                if isinstance(goal, TaskGoal):
+                    check_mode(self._setup.engine.spec, "unified")
                 check_goal(goal, self._setup.engine.spec)
-                if self._setup.config.mode != "event":
-                    raise ConfigError(f"events need mode 'event'; found {self._setup.config.mode!r}")
-                self._serving.runner.submit(goal)
+                self._serving.modes.submit(goal)
                 return
             except WallWMError as error:
                 refusal = str(error)
-        self.get_logger().warning(f"event {goal.caption!r} refused: {refusal}")
-        self._events.finish(goal, EventResult(Outcome.REFUSED, refusal))
+        if isinstance(goal, TaskGoal):
+            kind, server, result = "task", self._tasks, TaskResult(Outcome.REFUSED, refusal)
+        else:
+            kind, server, result = "event", self._events, EventResult(Outcome.REFUSED, refusal)
+        self.get_logger().warning(f"{kind} {goal.caption!r} refused: {refusal}")
+        server.finish(goal, result)
 
     def _cancel(self, key: bytes) -> None:
         if self._serving is not None:
-            self._serving.runner.cancel(key)
+            self._serving.modes.cancel(key)
 
     def _reported(self, message: ControlStatus) -> None:
         if self._serving is not None:
-            self._serving.runner.control_reported(report_from_message(message))
-
-    def _task_refusal(self) -> str:
-        if self._setup is None:
-            return f"policy_node is not active: {self._state()}"
-        modes = ", ".join(self._setup.engine.spec.modes)
-        return f"ExecuteTask needs a bundle with unified mode; this one has: {modes}"
+            self._serving.modes.control_reported(report_from_message(message))
 
     def _state(self) -> str:
         return "configure and activate it first" if self._setup is None else "activate it first"
@@ -132,7 +144,7 @@ class PolicyNode(ManagedNode):
         """A camera is no longer the one that was calibrated, or is it again."""
         objection = self._setup.guard.objection()
         if objection is not None and self._serving is not None:
-            self._serving.runner.distrust(objection.text)
+            self._serving.modes.distrust(objection.text)
 
     def _changed(self, config: PolicyConfig) -> None:
         """A live parameter was changed."""
@@ -147,8 +159,12 @@ class PolicyNode(ManagedNode):
         try:
             known = {field.name for field in dataclasses.fields(PolicyConfig)}
             own = {change.name: change.value for change in changes if change.name in known}
-            config = dataclasses.replace(self._setup.config, **own)
+            present = self._setup.config
+            config = dataclasses.replace(present, **own)
             check_mode(self._setup.engine.spec, config.mode)
+            unified = config.text_source, config.replan_steps
+            if config.mode == "unified" or unified != (present.text_source, present.replan_steps):
+                check_unified(self._setup.engine.spec, *unified)
             self._setup.sights.make(config)
         except WallWMError as error:
             return SetParametersResult(successful=False, reason=str(error))

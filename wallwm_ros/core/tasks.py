@@ -1,0 +1,131 @@
+"""What a task goal is, how it ends, how its chunks are made, and what its runner needs from the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from wallwm_ros.core.events import Outcome, Plan, Port
+from wallwm_ros.core.synchronizer import Match, Unsound
+
+
+@dataclass(frozen=True)
+class TaskGoal:
+    """One task to carry out; a newer one takes over at the next chunk.
+
+    Attributes:
+        key: identifies the goal.
+        caption: the whole task's instruction, or with the source `atomic` what to do until the next goal.
+        timeout_s: give up after this long, counted from the task's turn [s]; 0 takes the default.
+    """
+
+    key: bytes
+    caption: str
+    timeout_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """Feedback: the model's reasoning, the words carried out, the rest of the present event [s], chunk."""
+
+    reasoning: str
+    caption: str
+    remaining_s: float
+    chunk: int
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """How one task went: `chunks` were carried out in `duration_s` [s] from the goal's arrival to its end."""
+
+    outcome: Outcome
+    text: str
+    chunks: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ChunkShape:
+    """What the model's chunks are like; from its specification.
+
+    Attributes:
+        steps: of every chunk.
+        step_ns: duration of one [ns].
+        takes_prefix: the model goes on from committed steps.
+        quaternions: first of each four columns that hold a unit quaternion.
+    """
+
+    steps: int
+    step_ns: int
+    takes_prefix: bool
+    quaternions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskTuning:
+    """Parameters of tasks that may change while the arm moves.
+
+    Attributes:
+        source: where the text side comes from: `instruction`, `atomic` or `staircase`.
+        replan_steps: the next chunk is inferred from this step of the present one on; 0: from its half.
+        blend_steps: a chunk takes over from the one before during so many steps.
+        still: a chunk whose targets move less than this holds still [rad or m].
+    """
+
+    source: str = "instruction"
+    replan_steps: int = 0
+    blend_steps: int = 4
+    still: float = 0.01
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the model is asked for the next chunk.
+
+    Attributes:
+        ticket: number of the question.
+        text, source: as in `TaskGoal` and `TaskTuning`.
+        chunk: how many chunk lengths into its task the arm is, counted from 1; 0: unknown.
+        committed: (d, D) targets that will be executed before the answer comes; none where the arm rests or
+            the model takes no prefix.
+        first_step: step of the plan at which the observation was taken.
+        stamp_ns: when that was (message clock) [ns].
+    """
+
+    ticket: int
+    text: str
+    source: str
+    chunk: int
+    committed: np.ndarray | None = field(default=None, repr=False)
+    first_step: int = 0
+    stamp_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a chunk belongs in its plan; fields as in `ActionChunk`."""
+
+    generation: int
+    sequence: int = 0
+    first_step: int = 0
+    final: bool = True
+
+
+class TaskPort(Port, Protocol):
+    """What the runner of tasks asks of the outside."""
+
+    def look(self, not_before_ns: int, rested_ns: int | None = None) -> Match | Unsound:
+        """The newest sound observation with pictures of the past, taken at or after `not_before_ns`.
+
+        Args:
+            rested_ns: until then the robot rested, so that what was seen then stands for what lay before;
+                None: it rests still. All times are of the message clock [ns].
+        """
+
+    def infer(self, match: Match, question: Question) -> None:
+        """Start inference; the runner hears the answer by `inferred`, `unseen` or `inference_failed`."""
+
+    def publish(self, place: Place, plan: Plan, goal: TaskGoal, wait_ms: float) -> None:
+        """Send a chunk to the control process; `wait_ms` was spent waiting for the observation [ms]."""
