@@ -63,7 +63,13 @@ def _swap(names):
     ("change", "words"),
     [
         (lambda s: {"robot": "quanta_x1"}, "trained for robot 'quanta_x1'; found robot 'sim'"),
-        (lambda s: {"action_space": "end_effector_pose"}, "takes actions as joint_position"),
+        (
+            lambda s: {
+                "action_space": "end_effector_pose",
+                "joints": ("hand_qx", "hand_qy", "hand_qz", "hand_qw", *s.joints[4:]),
+            },
+            "takes actions as joint_position",
+        ),
         (lambda s: {"joints": _swap(s.joints)}, "column 0 is left_shoulder in model nano and left_waist"),
         (
             lambda s: {"joints": ("left_hip", *s.joints[1:])},

@@ -9,9 +9,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from wallwm_model.errors import SpecError
+
 
 def schedule(steps: int) -> np.ndarray:
-    """Noise levels of an Euler sampler: (steps + 1,) from 1 to 0."""
+    """Noise levels of an Euler sampler: (steps + 1,) from 1 to 0.
+
+    Raises:
+        SpecError: fewer than one step.
+    """
+    if steps < 1:
+        raise SpecError(f"a sampler needs at least 1 step; found {steps}")
     return np.linspace(1.0, 0.0, steps + 1, dtype=np.float32)
 
 

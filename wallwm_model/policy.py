@@ -9,7 +9,9 @@ import numpy as np
 
 from wallwm_model.engines.base import Context, Engine, Look
 from wallwm_model.errors import ObservationError, SpecError
+from wallwm_model.poses import settle
 from wallwm_model.preprocess import Observation, network_history, network_images, network_state
+from wallwm_model.spec import ModelSpec
 
 SHORTEST = 4  # steps; an event that is already over still gets a moment to settle
 
@@ -93,6 +95,8 @@ class Policy:
         if "unified" not in spec.modes or source not in spec.sources:
             has = ", ".join(spec.sources) if "unified" in spec.modes else "event mode only"
             raise SpecError(f"source {source!r} needs a model with unified mode and that source; {spec.name} has: {has}")
+        if chunk < 0:
+            raise ObservationError(f"a chunk's index must be 1 or more, or 0 if unknown; found {chunk}")
         began = time.perf_counter()
         past = network_history(observation, spec)
         look = self._look(observation, text, history=past, chunk=chunk, reasoned=source == "staircase")
@@ -137,20 +141,30 @@ class Policy:
         spec = self.engine.spec
         prefix = None
         if committed is not None and len(committed):
-            prefix = spec.normalisation.encode(np.asarray(committed, dtype=np.float64))
+            prefix = self._prefix(committed, look)
         prepared = time.perf_counter()
         context = self.engine.observe(look)
         observed = time.perf_counter()
         steps = self._steps(context, duration_s, 0 if prefix is None else len(prefix))
         actions = self.engine.act(context, steps, self.euler_steps, seed, prefix)
         return Chunk(
-            actions=spec.normalisation.decode(actions),
+            actions=settle(spec.normalisation.decode(actions), present(look, spec), spec.quaternions),
             step_s=spec.step_s,
             remaining_s=context.remaining_steps * spec.step_s,
             preprocess_s=prepared - began,
             observe_s=observed - prepared,
             act_s=time.perf_counter() - observed,
         )
+
+    def _prefix(self, committed: np.ndarray, look: Look) -> np.ndarray:
+        """Committed targets (d, D), normalised."""
+        spec, rows = self.engine.spec, np.asarray(committed, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != len(spec.joints) or not np.isfinite(rows).all():
+            raise ObservationError(
+                f"committed targets must be (d, {len(spec.joints)}) finite values; found shape {rows.shape}"
+                + ("" if np.isfinite(rows).all() else " with values that are not finite")
+            )
+        return spec.normalisation.encode(settle(rows, present(look, spec), spec.quaternions))
 
     def _steps(self, context: Context, duration_s: float | None, committed: int) -> int:
         spec = self.engine.spec
@@ -163,3 +177,8 @@ class Policy:
             return round(wanted)
         shortest = min(SHORTEST + committed, spec.horizon)
         return int(np.clip(round(context.remaining_steps), shortest, spec.horizon))
+
+
+def present(look: Look, spec: ModelSpec) -> np.ndarray:
+    """(D,) physical state of a look, its orientations on the side where the network sees them."""
+    return spec.normalisation.decode(look.state)

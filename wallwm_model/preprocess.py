@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from wallwm_model.errors import ObservationError
+from wallwm_model.poses import settle
 from wallwm_model.spec import ModelSpec
 
 
@@ -88,4 +89,5 @@ def network_state(observation: Observation, spec: ModelSpec) -> np.ndarray:
     if not np.isfinite(state).all():
         bad = [name for name, value in zip(spec.joints, state) if not np.isfinite(value)]
         raise ObservationError(f"state must be finite; found a non-finite value for {', '.join(bad)}")
-    return spec.normalisation.encode(state)
+    sided = settle(state[None], np.asarray(spec.normalisation.mean), spec.quaternions)[0]
+    return spec.normalisation.encode(sided)

@@ -16,10 +16,12 @@ import numpy as np
 
 from wallwm_model.camera_spec import CameraSpec
 from wallwm_model.errors import SpecError
+from wallwm_model.poses import quaternion_columns
 
 SPEC_VERSION = 1
 MODES = ("event", "unified")
 SOURCES = ("instruction", "atomic", "staircase")
+ACTION_SPACES = ("joint_position", "end_effector_pose")
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,19 @@ class Normalisation:
     std: tuple[float, ...]
 
     def encode(self, value: np.ndarray) -> np.ndarray:
-        """Physical (..., D) [rad or m] -> normalised (..., D), float32."""
+        """Physical (..., D) [rad or m] -> normalised (..., D), float32; SpecError for another D."""
+        self._check(value)
         return ((value - np.asarray(self.mean)) / np.asarray(self.std)).astype(np.float32)
 
     def decode(self, normal: np.ndarray) -> np.ndarray:
-        """Normalised (..., D) -> physical (..., D) [rad or m], float32."""
+        """Normalised (..., D) -> physical (..., D) [rad or m], float32; SpecError for another D."""
+        self._check(normal)
         return (normal * np.asarray(self.std) + np.asarray(self.mean)).astype(np.float32)
+
+    def _check(self, rows: np.ndarray) -> None:
+        if np.shape(rows)[-1:] != (len(self.mean),):
+            size, found = len(self.mean), np.shape(rows)
+            raise SpecError(f"rows must have {size} columns, as the statistics; found {found}")
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,11 @@ class ModelSpec:
         vocabulary: words the caption encoder knows, in id order; id 0 is padding.
         caption_length: longest caption [words].
         euler_steps: denoising steps the model was validated with.
-        action_space: `joint_position` (absolute targets, rad / m) or `end_effector_pose`.
+        action_space: `joint_position` (absolute targets, rad / m) or `end_effector_pose` (positions in m and
+            quaternions; `joints` then names the columns, orientations `<hand>_qx` to `<hand>_qw`).
         modes: `event`, `unified`.
         patches: rows and columns of patches per picture, the grid of sight masks.
-        takes_mask: whether the graphs take a sight mask.
+        takes_mask: whether the model was trained with sight masks; the graphs have an input for one anyway.
         takes_prefix: whether the model was trained to go on from committed steps.
         chunk_steps: length of the fixed chunks of unified mode [steps].
         history: latent frames of the past that unified mode reads, M.
@@ -109,10 +119,21 @@ class ModelSpec:
                 )
         if unified and not 0 < self.chunk_steps <= self.horizon:
             raise SpecError(f"chunk_steps must be 1 to horizon={self.horizon}; found {self.chunk_steps}")
+        if self.action_space not in ACTION_SPACES:
+            valid = ", ".join(ACTION_SPACES)
+            raise SpecError(f"action_space must be one of {valid}; found {self.action_space!r}")
+        if self.action_space == "end_effector_pose" and not self.quaternions:
+            found = ", ".join(self.joints)
+            raise SpecError(f"end-effector poses need columns _qx, _qy, _qz, _qw; found {found}")
         for name, valid in (("modes", MODES), ("sources", SOURCES)):
             unknown = [value for value in getattr(self, name) if value not in valid]
             if unknown:
                 raise SpecError(f"{name} must be among {', '.join(valid)}; found {', '.join(unknown)}")
+
+    @property
+    def quaternions(self) -> tuple[int, ...]:
+        """First column of each orientation x y z w; none with joint targets."""
+        return quaternion_columns(self.joints) if self.action_space == "end_effector_pose" else ()
 
     @property
     def step_s(self) -> float:

@@ -97,8 +97,10 @@ class GraphEngine:
         size = len(self.spec.cameras) * rows * columns
         if mask is None:
             return np.ones((1, size, size), np.float32)
-        if mask.shape != (size, size):
-            raise EngineError(f"a sight mask must have shape ({size}, {size}); found {mask.shape}")
+        if mask.shape != (size, size) or mask.dtype != bool:
+            raise EngineError(
+                f"a sight mask must have shape ({size}, {size}) and be bool; found {mask.shape} {mask.dtype}"
+            )
         return mask[None].astype(np.float32)
 
     def _prefix(self, prefix: np.ndarray | None, steps: int) -> np.ndarray:

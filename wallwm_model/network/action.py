@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from wallwm_model.errors import SpecError
+from wallwm_model.network.checks import expect, expect_batches
 from wallwm_model.network.config import NetworkConfig
 
 
@@ -142,8 +144,17 @@ class ActionTower(nn.Module):
         Args:
             tau: (N,) latent frame of each token; 0 is the keyframe.
             chunk: (B,) index of the chunk within its task, counted from 1; 0 says nothing.
+
+        Raises:
+            SpecError: not one state per layer, or inputs that do not fit each other.
         """
-        when = self.video_frame(tau + self.history)[None] + self.chunk(chunk)[:, None]
+        if len(states) != len(self.blocks):
+            raise SpecError(f"states must be {len(self.blocks)}, one per video layer; found {len(states)}")
+        expect("chunk", chunk, ("B",), "int64", low=0)
+        expect("tau", tau, (states[0].shape[1],), "int64", low=-self.history)
+        expect_batches(states=states[0], chunk=chunk)
+        known = chunk.clamp(max=self.chunk.num_embeddings - 1)
+        when = self.video_frame(tau + self.history)[None] + self.chunk(known)[:, None]
         return torch.stack([block.read_video(s, when) for block, s in zip(self.blocks, states)])
 
     def forward(
@@ -161,7 +172,11 @@ class ActionTower(nn.Module):
 
         Returns:
             (B, T, D) the estimate of the clean normalised actions.
+
+        Raises:
+            SpecError: inputs that do not fit the tower or each other.
         """
+        self._check(noisy, t, video, state, timing, mask)
         x = self.embed(noisy) + self._clock(noisy, timing)
         time = self.time_proj(self.time(sinusoid(t * 50, 64))).unflatten(-1, (8, -1))
         token = self.state(state)[:, None]
@@ -171,6 +186,23 @@ class ActionTower(nn.Module):
         if self.prediction == "v":
             return noisy - t[..., None] * change
         return change + torch.sigmoid(gate + 2) * state[:, None]
+
+    def _check(self, noisy, t, video, state, timing, mask) -> None:
+        joints, layers, width = self.embed.in_features, len(self.blocks), self.embed.out_features
+        expect("noisy", noisy, ("B", "T", joints))
+        if noisy.shape[1] > self.horizon:
+            raise SpecError(f"a chunk must have at most {self.horizon} steps; found {noisy.shape[1]}")
+        expect("t", t, ("B", noisy.shape[1]), low=0, high=1)
+        expect("video", video, (layers, "B", "tokens", 2 * width))
+        expect("state", state, ("B", joints))
+        expect("length", timing.length, ("B",), low=1)
+        expect("window", timing.window, ("B",), "int64", low=0, high=len(WINDOWS) - 1)
+        if mask is not None:
+            expect("mask", mask, ("B", 1, 1, noisy.shape[1]), "bool")
+        expect_batches(
+            noisy=noisy, t=t, video=video[0], state=state, length=timing.length, window=timing.window,
+            mask=mask,
+        )  # fmt: skip
 
     def _clock(self, noisy: Tensor, timing: Timing) -> Tensor:
         """(B, T, width): how much of the chunk is done and left, its length, latent frame and window."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from wallwm_model.network.checks import expect
+
 
 class CaptionEncoder(nn.Module):
     """A two-layer transformer over word ids; padding positions come out as zeros, as Wan's text features do."""
@@ -20,7 +22,13 @@ class CaptionEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L) int64 word ids, 0 = padding -> (B, L, width)."""
+        """(B, L) int64 word ids, 0 = padding -> (B, L, width).
+
+        Raises:
+            SpecError: another shape or type, or an id outside the vocabulary.
+        """
+        last = self.embed.num_embeddings - 1
+        expect("tokens", tokens, ("B", self.position.shape[1]), "int64", low=0, high=last)
         padding = tokens == 0
         bias = torch.zeros(tokens.shape, dtype=self.position.dtype, device=tokens.device)
         bias = bias.masked_fill(padding, -1e4)  # finite, so that exported graphs agree on every backend

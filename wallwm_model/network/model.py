@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from wallwm_model.errors import SpecError
 from wallwm_model.network.action import WINDOWS, ActionTower, Timing
+from wallwm_model.network.checks import expect, expect_batches
+from wallwm_model.network.codec import GROUP
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.world import VideoTower
 from wallwm_model.spec import ModelSpec
@@ -17,10 +20,15 @@ WORLD_SCALE = 0.15  # [m]
 
 
 class WallWM(nn.Module):
-    """One set of weights for both modes: `video` and `action`."""
+    """One set of weights for both modes: `video` and `action`.
+
+    Raises:
+        SpecError: a specification that these sizes cannot serve.
+    """
 
     def __init__(self, config: NetworkConfig, spec: ModelSpec):
         super().__init__()
+        check_spec(config, spec)
         self.config = config
         self.video = VideoTower(config, len(spec.vocabulary), spec.caption_length, SLOTS, CUBES)
         self.action = ActionTower(config, len(spec.joints), spec.horizon, spec.steps_per_latent)
@@ -51,7 +59,15 @@ class Observe(nn.Module):
 
         Returns:
             video (layers, 1, N, 2*width), remaining (1,) [steps], positions (1, slots, 3) [m], world frame.
+
+        Raises:
+            SpecError: inputs of another shape, type or range, history missing or not asked for.
         """
+        patches = self.model.config.views * self.model.config.patches
+        expect("mask", mask, ("B", patches, patches), low=0, high=1)
+        if (history is not None) != self.past:
+            wants, found = ("needs", "none") if self.past else ("takes no", "some")
+            raise SpecError(f"this window {wants} pictures of the past; found {found}")
         keyframes = network_pictures(images)
         past = encode_history(self.model, images, history) if self.past else None
         masks = mask[:, None].expand(-1, 1 + (past.shape[3] if self.past else 0), -1, -1)
@@ -114,21 +130,55 @@ class Decode(nn.Module):
 
     def __init__(self, model: WallWM):
         super().__init__()
-        self.codec = model.video.codec
+        self.codec, self.config = model.video.codec, model.config
 
     def forward(self, images: Tensor, latents: Tensor) -> Tensor:
-        """images (1, V, H, W, 3) uint8 keyframes, latents (1, V, C, F, h, w) -> (1, V, 4*F, H, W, 3) in [0, 1]."""
+        """images (1, V, H, W, 3) uint8 keyframes, latents (1, V, C, F, h, w) -> (1, V, 4*F, H, W, 3) in [0, 1].
+
+        Raises:
+            SpecError: inputs of another shape or type.
+        """
+        views, image = self.config.views, self.config.image
+        side = image // self.config.latent_stride
+        expect("images", images, (1, views, image, image, 3), "uint8")
+        expect("latents", latents, (1, views, self.config.latent_channels, "F", side, side))
         keyframe = network_pictures(images)[0][:, :, None]
         whole = torch.cat([self.codec.encode(keyframe), latents[0]], dim=2)
         video = self.codec.decode(whole, keyframe)[:, :, 1:]
         return (video.permute(0, 2, 3, 4, 1)[None] + 1) / 2
 
 
+def check_spec(config: NetworkConfig, spec: ModelSpec) -> None:
+    """Raises SpecError unless a network of these sizes can serve this specification."""
+    grid = config.image // config.latent_stride // config.patch
+    sizes = {(camera.height, camera.width) for camera in spec.cameras}
+    for name, wanted, found in (
+        ("cameras", config.views, len(spec.cameras)),
+        ("pictures", {(config.image, config.image)}, sizes),
+        ("patches", (grid, grid), tuple(spec.patches)),
+        ("latent channels", config.latent_channels, spec.latent[0]),
+    ):
+        if wanted != found:
+            raise SpecError(f"{name} of model {spec.name} must be {wanted}, as its network's; found {found}")
+    if not 0 <= spec.history <= config.history:
+        raise SpecError(f"history of model {spec.name} must be 0..{config.history}; found {spec.history}")
+
+
 def encode_history(model: WallWM, images: Tensor, history: Tensor) -> Tensor:
     """Earlier pictures (B, V, 4*M, H, W, 3) uint8 -> clean latents (B, V, C, M, h, w).
 
     The codec wants a first frame; the keyframe stands in for it and its latent is dropped.
+
+    Raises:
+        SpecError: pictures that are not uint8, or of other sizes than the keyframes.
     """
+    expect("images", images, ("B", "V", "H", "W", 3), "uint8")
+    views, *size = images.shape[1:]
+    expect("history", history, ("B", views, "n", *size), "uint8")
+    expect_batches(images=images, history=history)
+    if history.shape[2] % GROUP:
+        found = history.shape[2]
+        raise SpecError(f"history must have a multiple of {GROUP} pictures per camera; found {found}")
     clips = torch.cat([images[:, :, None], history], dim=2)
     video = network_pictures(clips).flatten(0, 1).transpose(1, 2)
     return model.video.codec.encode(video)[:, :, 1:].unflatten(0, images.shape[:2])
@@ -145,7 +195,12 @@ def denormalise(position: Tensor) -> Tensor:
 
 
 def network_pictures(images: Tensor) -> Tensor:
-    """(..., H, W, 3) uint8 -> (..., 3, H, W) float32 in [-1, 1]."""
+    """(..., H, W, 3) uint8 -> (..., 3, H, W) float32 in [-1, 1].
+
+    Raises:
+        SpecError: pictures of another type or with other channels.
+    """
+    expect("pictures", images, (*map(str, images.shape[:-1]), 3), "uint8")
     return images.movedim(-1, -3).float() / 127.5 - 1
 
 

@@ -12,7 +12,9 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from wallwm_model.errors import SpecError
 from wallwm_model.network.caption import CaptionEncoder
+from wallwm_model.network.checks import expect, expect_batches
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.stem import Stem
 from wallwm_model.network.vae import build_codec
@@ -132,6 +134,7 @@ class VideoTower(nn.Module):
 
     def look(self, keyframes: Tensor) -> Sight:
         """Keyframes (B, V, 3, H, W) in [-1, 1] -> where things are, by the key points alone."""
+        self._check(keyframes)
         points = torch.cat([points for *_, points in self._stems(keyframes)], dim=1)
         return self.objects(points)[0]
 
@@ -157,7 +160,11 @@ class VideoTower(nn.Module):
             masks: (B, M + 1 + F, V*P, V*P), 1 where patches may attend across views: the keyframe's, then those
                 of the history and of the future; None lets all attend.
             read_future: also give the future tokens to the action tower.
+
+        Raises:
+            SpecError: inputs that do not fit the tower or each other.
         """
+        self._check(keyframes, text, history, noisy, t, masks)
         batch, views = keyframes.shape[:2]
         past = 0 if history is None else history.shape[3]
         later = 0 if noisy is None else noisy.shape[3]
@@ -182,6 +189,32 @@ class VideoTower(nn.Module):
             velocity = velocity.unflatten(0, (batch, views))[:, :, :, 1 + past :]
         readable = order if read_future else order[: 1 + past]
         return self._read(states, views, readable, sight, velocity)
+
+    def _check(self, keyframes, text=None, history=None, noisy=None, t=None, masks=None) -> None:
+        """Raises SpecError for inputs that do not fit the tower or each other."""
+        config = self.config
+        views, side = config.views, config.image // config.latent_stride
+        latents = ("B", views, config.latent_channels, "frames", side, side)
+        expect("keyframes", keyframes, ("B", views, 3, config.image, config.image))
+        if (noisy is None) != (t is None):
+            found = "noisy" if t is None else "t"
+            raise SpecError(f"noisy latents and their noise level t go together; found only {found}")
+        frames = 1
+        for name, tensor in (("history", history), ("noisy", noisy)):
+            if tensor is not None:
+                expect(name, tensor, latents)
+                frames += tensor.shape[3]
+        if history is not None and history.shape[3] > config.history:
+            most, found = config.history, history.shape[3]
+            raise SpecError(f"history must have at most {most} latent frames; found {found}")
+        if text is not None:
+            expect("text", text, ("B", "words", config.text_width))
+        if t is not None:
+            expect("t", t, ("B",), low=0, high=1)
+        if masks is not None:
+            size = views * config.patches
+            expect("masks", masks, ("B", frames, size, size), low=0, high=1)
+        expect_batches(keyframes=keyframes, text=text, history=history, noisy=noisy, t=t, masks=masks)
 
     def _stems(self, keyframes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Per view: patch features (B, P, D), key-point token (B, 1, D), key points (B, 6 * keypoints)."""

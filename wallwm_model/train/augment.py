@@ -78,7 +78,7 @@ class Tube:
         found = torch.zeros(len(masks), config.views, side, side, dtype=torch.bool)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         for i in torch.nonzero(torch.rand(len(masks), generator=generator) < share).flatten().tolist():
-            region = tube_region(masks[i].numpy(), config.views, (side, side), rng)
+            region = tube_region(masks[i].cpu().numpy(), config.views, (side, side), rng)
             if region is not None:
                 found[i, region.view, region.rows, region.columns] = True
         return cls(found, side, config.patch)

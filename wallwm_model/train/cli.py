@@ -1,31 +1,54 @@
-"""What `./wallwm train` calls: one process per core, progress bars, loss plots."""
+"""What `./wallwm train` and torchrun call: one process per core or GPU, stage after stage."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import time
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wallwm_model.captions import vocabulary
-from wallwm_model.errors import SpecError
-from wallwm_model.spec import MODES, SOURCES, CameraSpec, ModelSpec, Normalisation
+from wallwm_model.errors import SpecError, WallWMError
+from wallwm_model.spec import ACTION_SPACES, MODES, SOURCES, CameraSpec, ModelSpec, Normalisation
+
+if TYPE_CHECKING:
+    from wallwm_model.train.recipes import TrainConfig
 
 
-def make_spec(name: str, preset: str, data: Path) -> ModelSpec:
-    """The specification of a model trained on `data`: cameras and joints of the data, statistics over it."""
+def make_spec(
+    name: str,
+    preset: str,
+    data: Path,
+    action_space: str = "joint_position",
+    stages: Iterable[TrainConfig] | None = None,
+) -> ModelSpec:
+    """The specification of a model trained on `data`: cameras and joints of the data, statistics over it.
+
+    Args:
+        stages: settings of its training, which say what it learns to take; None: those of the recipe `nano`.
+
+    Raises:
+        SpecError: unknown action space.
+    """
     from wallwm_model.network.codec import GROUP
     from wallwm_model.train.dataset import EventDataset
+    from wallwm_model.train.end_effector import COLUMNS, statistics
+    from wallwm_model.train.recipes import NANO
 
+    if action_space not in ACTION_SPACES:
+        raise SpecError(f"action_space must be one of {', '.join(ACTION_SPACES)}; found {action_space!r}")
     events = EventDataset(data)
     described = events.samples.meta
-    mean, std = events.statistics()
+    poses = action_space == "end_effector_pose"
+    mean, std = statistics(events) if poses else events.statistics()
+    learnt = abilities(NANO.stages.values() if stages is None else stages)
     return ModelSpec(
         name=name,
         robot="sim",
         cameras=sim_cameras(described["cameras"], described["frame_size"]),
-        joints=tuple(described["joints"]),
+        joints=COLUMNS if poses else tuple(described["joints"]),
         rate_hz=1 / described["step_s"],
         horizon=described["horizon"],
         steps_per_latent=GROUP * described["frame_steps"],
@@ -34,12 +57,30 @@ def make_spec(name: str, preset: str, data: Path) -> ModelSpec:
         ),
         vocabulary=vocabulary(),
         preset=preset,
-        modes=MODES,
-        sources=SOURCES[:2],
-        takes_mask=True,
-        takes_prefix=True,
+        action_space=action_space,
         picture_steps=described["frame_steps"],
+        **learnt,
     )
+
+
+def abilities(stages: Iterable[TrainConfig]) -> dict[str, Any]:
+    """The fields of `ModelSpec` that say what a model has learnt in every one of its stages.
+
+    Raises:
+        SpecError: no mode that all stages train.
+    """
+    stages = tuple(stages)
+    events = all(stage.unified < 1 for stage in stages)
+    unified = all(stage.unified > 0 for stage in stages)
+    modes = tuple(mode for mode, learnt in zip(MODES, (events, unified), strict=True) if learnt)
+    if not modes:
+        raise SpecError("the stages of a model must have a mode in common; found unified 0 and 1 among them")
+    return {
+        "modes": modes,
+        "sources": SOURCES[:2] if unified else (),
+        "takes_mask": all(stage.loss.sight > 0 for stage in stages),
+        "takes_prefix": unified and all(stage.loss.prefix > 0 for stage in stages),
+    }
 
 
 def sim_cameras(names: list[str], size: int) -> tuple[CameraSpec, ...]:
@@ -50,110 +91,114 @@ def sim_cameras(names: list[str], size: int) -> tuple[CameraSpec, ...]:
     return tuple(CameraSpec.of(cameras[name], size, size) for name in names)
 
 
-
 def train(
-    name: str, data: Path, out: Path, *, stages: tuple[str, ...], steps: int | None, processes: int
-) -> None:
-    """Train `name` on `data`, stage by stage, resuming whatever lies in `out`."""
-    import torch.multiprocessing as mp
+    name: str, data: Path, out: Path, *, stages: tuple[str, ...], steps: int | None, processes: int,
+    sharded: bool = False,
+) -> None:  # fmt: skip
+    """Train `name` on `data`, stage by stage, resuming whatever lies in `out`.
 
+    Args:
+        processes: how many to start; under torchrun its processes are used instead.
+        sharded: spread weights and optimiser state over the processes (FSDP).
+
+    Raises:
+        SpecError: unknown model or stage, a stage whose predecessors are not trained, or files in `out` that
+            another model, number of processes or kind of training has left there.
+    """
+    from wallwm_model.train.launch import torchrun, torchrun_group, wait
     from wallwm_model.train.recipes import RECIPES, STAGES
 
     if name not in RECIPES:
         raise SpecError(f"model must be one of {', '.join(RECIPES)}; found {name!r}")
-    if not set(stages) <= set(STAGES):
-        raise SpecError(f"stages must be among {', '.join(STAGES)}; found {', '.join(stages)}")
-    out.mkdir(parents=True, exist_ok=True)
-    spec_path = out / "spec.json"
-    if not spec_path.is_file():
-        spec_path.write_text(make_spec(name, RECIPES[name].preset, data).to_json())
+    if not stages or not set(stages) <= set(STAGES):
+        raise SpecError(f"stages must be among {', '.join(STAGES)}; found {', '.join(stages) or 'none'}")
+    if torchrun():
+        with torchrun_group():
+            prepare(name, data, out)
+            for stage in stages:
+                run(name, stage, data, out, steps, sharded)
+                wait()  # the next stage reads what the first process writes
+        return
+    prepare(name, data, out)
     for stage in stages:
-        args = (name, stage, data, out, steps, processes)
+        args = (name, stage, data, out, steps, processes, sharded)
         if processes == 1:
             worker(0, *args)
         else:
-            mp.spawn(worker, args, nprocs=processes)
+            spawn(args, processes)
 
 
-def worker(rank: int, name: str, stage: str, data: Path, out: Path, steps: int | None, processes: int) -> None:
-    """One process of one stage."""
-    import torch
-    import torch.distributed as dist
+def spawn(args: tuple, processes: int) -> None:
+    """Run `worker` in processes of their own; what one of them refuses is refused here in the same words."""
+    import torch.multiprocessing as mp
 
-    from wallwm_model.train.loop import Stage, build, run_stage
+    with tempfile.TemporaryDirectory() as folder:
+        refusal = Path(folder) / "refusal"
+        try:
+            mp.spawn(_spawned, (refusal, *args), nprocs=processes)
+        except mp.ProcessRaisedException:
+            if not refusal.is_file():
+                raise
+            raise SpecError(refusal.read_text()) from None
+
+
+def _spawned(rank: int, refusal: Path, *args) -> None:
+    try:
+        worker(rank, *args)
+    except WallWMError as error:
+        part = refusal.with_suffix(f".{rank}")
+        part.write_text(str(error))
+        part.rename(refusal)
+        raise
+
+
+def prepare(name: str, data: Path, out: Path) -> None:
+    """Write the model's specification, once; check that what is there is this model's.
+
+    Raises:
+        SpecError: `out` belongs to another model.
+    """
+    from wallwm_model.train.launch import wait
+    from wallwm_model.train.parallel import world
     from wallwm_model.train.recipes import RECIPES
 
-    torch.set_num_threads(1)
-    if processes > 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        store = out / f".{stage}-{os.getppid()}-rendezvous"
-        dist.init_process_group("gloo", init_method=f"file://{store.resolve()}", rank=rank, world_size=processes)
+    recipe, path = RECIPES[name], out / "spec.json"
+    if world()[0] == 0 and not path.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        stages = recipe.stages.values()
+        spec = make_spec(name, recipe.preset, data, recipe.action_space, stages)
+        path.with_suffix(".new").write_text(spec.to_json())
+        path.with_suffix(".new").rename(path)
+    wait()
+    spec = ModelSpec.load(path)
+    if (spec.preset, spec.action_space) != (recipe.preset, recipe.action_space):
+        raise SpecError(
+            f"{out} must hold a training of preset {recipe.preset} with {recipe.action_space} actions, as "
+            f"{name} has; found one of {spec.name} with {spec.preset} and {spec.action_space}: choose another --out"
+        )
+
+
+def worker(
+    rank: int, name: str, stage: str, data: Path, out: Path, steps: int | None, processes: int, sharded: bool
+) -> None:
+    """One spawned process of one stage."""
+    from wallwm_model.train.launch import spawned_group
+
+    with spawned_group(rank, processes, out / f".{stage}-{os.getppid()}-rendezvous"):
+        run(name, stage, data, out, steps, sharded)
+
+
+def run(name: str, stage: str, data: Path, out: Path, steps: int | None, sharded: bool) -> None:
+    """One stage, in one process of the group."""
+    from wallwm_model.train.loop import Stage, build, run_stage
+    from wallwm_model.train.parallel import world
+    from wallwm_model.train.progress import Progress
+    from wallwm_model.train.recipes import RECIPES
+
     config = RECIPES[name].stages[stage]
     if steps is not None:
         config = dataclasses.replace(config, steps=steps)
     spec = ModelSpec.load(out / "spec.json")
-    run = Stage(stage, build(spec, out, stage), spec, config, out)
-    try:
-        with Progress(stage, config.steps, out, shown=rank == 0) as progress:
-            run_stage(run, data, report=progress)
-    finally:
-        if processes > 1:
-            dist.destroy_process_group()
-            if rank == 0:
-                store.unlink(missing_ok=True)
-
-
-class Progress:
-    """A progress bar with the running losses, a line per validation, and a loss plot."""
-
-    def __init__(self, stage: str, steps: int, out: Path, *, shown: bool):
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self.stage, self.steps, self.out, self.shown = stage, steps, out, shown
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
-        self.bar = Bar(TextColumn(f"{stage} stage"), *columns, disable=not shown)
-        self.began = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        self.bar.start()
-        self.task = self.bar.add_task(self.stage, total=self.steps, text="")
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.bar.stop()
-
-    def __call__(self, step: int, losses: dict[str, float], found: dict[str, float] | None) -> None:
-        if not self.shown:
-            return
-        text = " ".join(f"{k} {v:.3g}" for k, v in losses.items())
-        self.bar.update(self.task, completed=step, text=text)
-        if found is not None:
-            minutes = (time.monotonic() - self.began) / 60
-            shown = " ".join(f"{k} {v:.1f}" for k, v in found.items())
-            self.bar.console.print(f"step {step} after {minutes:.1f} min: {shown}")
-            plot(self.out, self.stage)
-
-
-def plot(out: Path, stage: str) -> None:
-    """Losses and held-out errors over the steps -> <stage>.png."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    history = json.loads((out / f"{stage}.json").read_text())["history"]
-    keys = [k for k in history[-1] if k != "step" and "p90" not in k]
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
-    for axis, chosen, title in (
-        (axes[0], [k for k in keys if not k.endswith(("_mm", "_steps"))], "training loss"),
-        (axes[1], [k for k in keys if k.endswith(("_mm", "_steps"))], "held-out error"),
-    ):
-        for key in chosen:
-            axis.plot([h["step"] for h in history], [h.get(key) for h in history], label=key)
-        axis.set(xlabel="step", yscale="log", title=f"{stage} stage: {title}")
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(out / f"{stage}.png", dpi=100)
-    plt.close(figure)
+    trained = Stage(stage, build(spec, out, stage), spec, config, out, sharded=sharded)
+    with Progress(stage, config.steps, out, shown=world()[0] == 0) as progress:
+        run_stage(trained, data, report=progress)

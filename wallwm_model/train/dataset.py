@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from torch import Tensor
 from wallwm_model.captions import UNSEEN_PAIRS, mirror
 from wallwm_model.data.mirror import mirror_frames, mirror_sample
 from wallwm_model.data.samples import SampleSet
+from wallwm_model.errors import SpecError
 from wallwm_model.network.action import WINDOWS
 from wallwm_model.network.codec import GROUP
 from wallwm_model.spec import ModelSpec
+from wallwm_model.train.end_effector import COLUMNS, pose_chunk
 from wallwm_model.train.moments import MomentTable
 
 HELD_OUT = 0.03  # share of episodes kept for validation
@@ -26,7 +29,7 @@ ATOMIC = 0.5  # share of fixed chunks told by the present event's caption, the r
 
 @dataclass
 class Batch:
-    """B chunks; V cameras, D joints, T steps.
+    """B chunks; V cameras, D joints (or columns of poses), T steps.
 
     Attributes:
         images: (B, V, H, W, 3) uint8 keyframes.
@@ -64,6 +67,11 @@ class Batch:
     moments: np.ndarray
     flip: np.ndarray
 
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on `device`."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **moved)
+
 
 class EventDataset:
     """A data folder split by episode into what is trained on and what is held out.
@@ -95,10 +103,28 @@ class EventDataset:
         return np.concatenate(values).mean(0), np.concatenate(values).std(0)
 
 
+def check_fit(samples: SampleSet, spec: ModelSpec) -> None:
+    """Raises SpecError unless data and a specification have the same cameras, pictures, joints and rates."""
+    meta, camera = samples.meta, spec.cameras[0]
+    joints = COLUMNS if spec.action_space == "end_effector_pose" else tuple(meta["joints"])
+    for name, wanted, found in (
+        ("cameras", tuple(c.name for c in spec.cameras), tuple(meta["cameras"])),
+        ("picture size", (camera.height, camera.width), (meta["frame_size"],) * 2),
+        ("joints", spec.joints, joints),
+        ("steps between pictures", spec.picture_steps, meta["frame_steps"]),
+        ("longest event", spec.horizon, meta["horizon"]),
+    ):
+        if wanted != found:
+            raise SpecError(f"{name} of the data must be {wanted}, as of model {spec.name}; found {found}")
+
+
 class Loader:
     """Endless batches. The batch of step n depends on (seed, n, rank) alone, so a resumed run sees the same."""
 
     def __init__(self, data: EventDataset, spec: ModelSpec, *, batch: int, seed: int, rank: int = 0):
+        check_fit(data.samples, spec)
+        if batch < 1 or not len(data):
+            raise SpecError(f"batches need a size of 1 or more and data; found {batch} of {len(data)}")
         self.data, self.spec, self.batch, self.seed, self.rank = data, spec, batch, seed, rank
         table = data.table
         self.starts = data.rows[table.step[data.rows] == 0]
@@ -178,6 +204,8 @@ class Loader:
         plain |= {"actions": actions, "caption": text, "end_gripper": data.columns["end_gripper"][sample]}
         mirrored = mirror_sample(plain)
         s = {k: np.where(flip.reshape(-1, *[1] * (v.ndim - 1)), mirrored[k], v) for k, v in plain.items()}
+        if self.spec.action_space == "end_effector_pose":
+            s["state"], s["actions"] = pose_chunk(s["state"], s["actions"], np.asarray(norm.mean))
         window = WINDOWS.index("event" if past is None else "observation")
         return Batch(
             images=self._pictures(now[:, None], flip)[:, :, 0],

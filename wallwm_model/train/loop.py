@@ -1,6 +1,7 @@
 """The one training loop: stages that train some parts and freeze the rest, resumable to the same state.
 
-Run through `./wallwm train nano`, which starts one process per core (gloo), or under torchrun.
+Run through `./wallwm train nano`, which starts one process per core (gloo), or under torchrun, on GPUs (NCCL)
+or CPUs (gloo): `torchrun --nproc-per-node 2 -m wallwm_model.train nano`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from wallwm_model.errors import SpecError
+from wallwm_model.network.codec import PatchCodec
 from wallwm_model.network.config import preset
 from wallwm_model.network.model import WallWM
-from wallwm_model.network.weights import load_weights
+from wallwm_model.network.weights import load_weights, read_stage
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.dataset import Batch, EventDataset, Loader
 from wallwm_model.train.losses import (
@@ -29,8 +31,9 @@ from wallwm_model.train.losses import (
     validate_video,
     video_loss,
 )
-from wallwm_model.train.parallel import Optimiser, world
+from wallwm_model.train.parallel import Optimiser, broadcast, world
 from wallwm_model.train.recipes import PARTS, STAGES, TrainConfig
+from wallwm_model.train.sharding import gather, local, put, shard
 from wallwm_model.train.sight import SightTable
 
 
@@ -46,21 +49,26 @@ class Stage:
     Attributes:
         trained: name -> parameter of what trains; all else of the model is frozen.
         average: name -> exponential moving average of it.
+        sharded: whether parameters and averages are spread over all processes (FSDP); then every process must
+            take part in advancing, validating and saving.
+
+    Raises:
+        SpecError: no such stage, or nothing to shard over.
     """
 
     def __init__(
         self, name: str, model: WallWM, spec: ModelSpec, config: TrainConfig, folder: Path,
-        sight: SightTable | None = None,
+        sight: SightTable | None = None, sharded: bool = False,
     ):  # fmt: skip
         if name not in STAGES:
             raise SpecError(f"stage must be one of {', '.join(STAGES)}; found {name!r}")
         self.name, self.model, self.spec, self.config, self.folder = name, model, spec, config, folder
-        self.sight = sight
-        self.trained = dict(trained_parameters(model, name, config))
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        for parameter in self.trained.values():
+        self.sight, self.sharded = sight, sharded
+        model.requires_grad_(False)
+        for _, parameter in trained_parameters(model, name, config):
             parameter.requires_grad_(True)
+        self._whole = shard(model) if sharded else None
+        self.trained = dict(trained_parameters(model, name, config))
         self.average = {k: p.detach().clone() for k, p in self.trained.items()}
         self.optimiser = Optimiser(
             list(self.trained.items()), muon_lr=config.muon_lr, adam_lr=config.adam_lr
@@ -70,10 +78,11 @@ class Stage:
     def losses(self, loader: Loader) -> dict[str, Tensor]:
         """Losses of this step; batch and noise depend on (seed, step, rank) alone."""
         config, step = self.config, self.step
-        generator = torch.Generator().manual_seed(hash((config.seed, step, world()[0])) % 2**31)
+        device = next(self.model.parameters()).device
+        generator = torch.Generator(device).manual_seed(hash((config.seed, step, world()[0])) % 2**31)
         task = Task(self.model, self.spec, config.loss, self.sight, generator)
         if self.name == "video" and step < config.look_steps:
-            return look_loss(task, loader.event(step, mixed=True))
+            return look_loss(task, loader.event(step, mixed=True).to(device))
         filmed = self.name != "action" and step % config.video_every == 0
         ahead = filmed or (self.name != "video" and config.loss.time_map != "keyframe")
         unified = (step * config.unified) % 1 + config.unified >= 1 or self.name == "adapt"
@@ -81,6 +90,7 @@ class Stage:
             batch = loader.unified(step, video=ahead)
         else:
             batch = loader.event(step, video=ahead, mixed=self.name == "video" and not filmed)
+        batch = batch.to(device)
         losses = {} if self.name == "video" else action_loss(task, batch)
         if self.name == "video" or filmed:
             losses |= video_loss(task, batch)
@@ -88,34 +98,39 @@ class Stage:
 
     def advance(self, loader: Loader) -> dict[str, float]:
         """One optimiser step."""
-        losses = self.losses(loader)
+        losses = self._run(lambda: self.losses(loader))
         sum(losses.values()).backward()
         self.optimiser.step(learning_rate(self.step, self.config))
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, fast in self.trained.items():
-                self.average[name].lerp_(fast, 1 - decay)
+                local(self.average[name]).lerp_(local(fast), 1 - decay)
         self.step += 1
         return {k: float(v.detach()) for k, v in losses.items()}
 
     @contextmanager
     def averaged(self) -> Iterator[WallWM]:
         """The model with its averaged weights, for as long as the block lasts."""
-        fast = {k: p.data for k, p in self.trained.items()}
-        for name, parameter in self.trained.items():
-            parameter.data = self.average[name]
-        try:
-            yield self.model
-        finally:
+        with torch.no_grad():
+            fast = {k: local(p).clone() for k, p in self.trained.items()}
             for name, parameter in self.trained.items():
-                parameter.data = fast[name]
+                local(parameter).copy_(local(self.average[name]))
+            try:
+                yield self.model
+            finally:
+                for name, parameter in self.trained.items():
+                    local(parameter).copy_(fast[name])
 
     def validate(self, batches: list[Batch]) -> dict[str, float]:
         """Held-out errors of the averaged weights."""
         with self.averaged() as model:
             if self.name == "video":
-                return validate_video(model, batches, self.spec.horizon)
-            return validate_action(model, batches, self.spec)
+                return self._run(lambda: validate_video(model, batches, self.spec.horizon))
+            return self._run(lambda: validate_action(model, batches, self.spec))
+
+    def _run(self, function: Callable[[], dict]) -> dict:
+        """Whatever uses the model; a sharded one wants to know when it begins and ends."""
+        return self._whole(function) if self.sharded else function()
 
     def save(self) -> None:
         """Weights as safetensors; optimiser state of every rank beside them. Written whole, then renamed."""
@@ -123,32 +138,49 @@ class Stage:
         state = self.folder / f"{self.name}-optimiser-{rank}.pt"
         torch.save(self.optimiser.state_dict(), state.with_suffix(".new"))
         state.with_suffix(".new").rename(state)
-        if rank:
-            return
-        buffers = {k: v for k, v in self.model.named_buffers() if k.startswith("video.codec")}
         for kind, values in (("last", self.trained), ("ema", self.average)):
-            path = self.folder / f"{self.name}-{kind}.safetensors"
-            whole = {k: v.detach().contiguous() for k, v in (values | buffers).items()}
-            save_file(whole, path.with_suffix(".new"))
-            path.with_suffix(".new").rename(path)
-        progress = {"step": self.step, "history": self.history}
-        (self.folder / f"{self.name}.json").write_text(json.dumps(progress))
+            whole = gather(values | self._buffers())
+            if rank == 0:
+                path = self.folder / f"{self.name}-{kind}.safetensors"
+                save_file(whole, path.with_suffix(".new"))
+                path.with_suffix(".new").rename(path)
+        if rank == 0:
+            progress = {"step": self.step, "history": self.history, "sharded": self.sharded}
+            (self.folder / f"{self.name}.json").write_text(json.dumps(progress))
 
     def resume(self) -> None:
-        """Go on from `save`'s files, if there are any."""
+        """Go on from `save`'s files, if there are any.
+
+        Raises:
+            SpecError: they are of another model, of another number of processes, or sharded otherwise.
+        """
         path = self.folder / f"{self.name}.json"
         if not path.is_file():
             return
         progress = json.loads(path.read_text())
-        self.step, self.history = progress["step"], progress["history"]
-        load_weights(self.model, self.folder / f"{self.name}-last.safetensors")
-        average = load_file(self.folder / f"{self.name}-ema.safetensors")
-        self.average = {k: average[k] for k in self.trained}
         rank, size = world()
-        states = sorted(self.folder.glob(f"{self.name}-optimiser-*.pt"))
+        states = list(self.folder.glob(f"{self.name}-optimiser-*.pt"))
+        states.sort(key=lambda state: int(state.stem.rpartition("-")[2]))
         if len(states) != size:
             raise SpecError(f"{self.folder} must be resumed with {len(states)} processes; found {size}")
-        self.optimiser.load_state_dict(torch.load(states[rank], weights_only=True))
+        if progress.get("sharded", False) != self.sharded:
+            was, now = ("unsharded", "sharded") if self.sharded else ("sharded", "unsharded")
+            raise SpecError(f"{self.folder} must be resumed {was}, as it was begun; found {now}")
+        wanted = {k: v.shape for k, v in (self.trained | self._buffers()).items()}
+        last, average = (
+            read_stage(self.folder / f"{self.name}-{kind}.safetensors", wanted) for kind in ("last", "ema")
+        )
+        for name, target in (self.trained | self._buffers()).items():
+            put(target, last[name])
+        for name, target in self.average.items():
+            put(target, average[name])
+        device = next(self.model.parameters()).device
+        self.optimiser.load_state_dict(torch.load(states[rank], map_location=device, weights_only=True))
+        self.step, self.history = progress["step"], progress["history"]
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What is neither trained nor given: the codec's bases, fitted at the start."""
+        return {k: v for k, v in self.model.named_buffers() if k.startswith("video.codec")}
 
 
 def trained_parameters(model: WallWM, stage: str, config: TrainConfig) -> Iterator[tuple[str, torch.nn.Parameter]]:
@@ -166,7 +198,7 @@ def fit_codec(model: WallWM, loader: Loader) -> None:
     group = torch.cat([b.future[:, :, :4].flatten(0, 1) for b in batches])
 
     def pictures(x: Tensor) -> Tensor:
-        return x.movedim(-1, 1).float() / 127.5 - 1
+        return x.movedim(-1, 1).float().to(model.video.codec.first_mean.device) / 127.5 - 1
 
     model.video.codec.fit(pictures(first)[:, :, None], pictures(group))
 
@@ -180,10 +212,14 @@ def run_stage(
     loader = Loader(events, stage.spec, batch=config.batch, seed=config.seed, rank=rank)
     stage.sight = SightTable(events.samples, stage.spec) if config.loss.sight else None
     held_out = Loader(EventDataset(data, held_out=True), stage.spec, batch=64, seed=0)
-    batches = list(held_out.sweep()) if rank == 0 else []
+    device = next(stage.model.parameters()).device
+    # A sharded model is put together by all processes, so all of them validate, on the same batches.
+    batches = [b.to(device) for b in held_out.sweep()] if rank == 0 or stage.sharded else []
     stage.resume()
-    if stage.name == "video" and stage.step == 0:
-        fit_codec(stage.model, Loader(events, stage.spec, batch=24, seed=config.seed))
+    if stage.name == "video" and stage.step == 0 and isinstance(stage.model.video.codec, PatchCodec):
+        if rank == 0:
+            fit_codec(stage.model, Loader(events, stage.spec, batch=24, seed=config.seed))
+        broadcast(list(stage.model.video.codec.buffers()))
     running: dict[str, float] = {}
     while stage.step < config.steps:
         began = time.perf_counter()

@@ -16,6 +16,7 @@ from wallwm_model.network.world import Grounding, Sight, World
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.augment import Tube, drop_captions, relight
 from wallwm_model.train.dataset import Batch
+from wallwm_model.train.end_effector import pose_losses, split
 from wallwm_model.train.kinematics import pinch_points
 from wallwm_model.train.recipes import LossConfig
 from wallwm_model.train.sight import SightTable
@@ -38,7 +39,7 @@ class Task:
         """(B, frames, V*P, V*P) bool, which patches see a common point; None without sight masks."""
         if self.sight is None or not self.config.sight:
             return None
-        return torch.from_numpy(self.sight.masks(batch.moments, batch.flip))
+        return torch.from_numpy(self.sight.masks(batch.moments, batch.flip)).to(batch.images.device)
 
     def masks(self, covisible: Tensor | None) -> Tensor | None:
         """Masks for the cross-view attention: a share of the samples is held to what is co-visible."""
@@ -138,7 +139,7 @@ def action_loss(task: Task, batch: Batch, text: Tensor | None = None) -> dict[st
 
 
 def chunk_losses(found: Tensor, clean: Tensor, t: Tensor, weight: Tensor, task: Task) -> dict[str, Tensor]:
-    """Distances of chunks (B, T, D) in joints, at the gripper and, if wanted, in the DCT domain."""
+    """Distances of chunks (B, T, D) in their columns, at the gripper and, if wanted, in the DCT domain."""
     scale = t.clamp(min=0.02)[:, None, None] if task.model.action.prediction == "v" else 1.0
     joints = F.smooth_l1_loss(found / scale, clean / scale, beta=0.1, reduction="none").mean(-1)
     losses = {"joints": 3 * (joints * weight).sum()}
@@ -146,6 +147,8 @@ def chunk_losses(found: Tensor, clean: Tensor, t: Tensor, weight: Tensor, task: 
         error = (pinch(found, task.spec) - pinch(clean, task.spec)) / REACH_SCALE
         reach = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none").mean((-1, -2))
         losses["reach"] = (reach * weight).sum()
+    else:
+        losses |= pose_losses(found, clean, weight, task.spec)
     if task.config.dct:
         losses["dct"] = task.config.dct * dct_loss(found, clean, t)
     return losses
@@ -216,7 +219,9 @@ def _look_ahead(task, keyframes, text, past, future, masks, level) -> tuple[Worl
 
 
 def pinch(normal: Tensor, spec: ModelSpec) -> Tensor:
-    """Normalised joints (..., D) -> pinch points (..., 2, 3) [m], world frame."""
+    """Normalised joints or poses (..., D) -> pinch points (..., 2, 3) [m], world frame."""
+    if spec.action_space == "end_effector_pose":
+        return split(normal, spec)[0]
     norm = spec.normalisation
     value = normal * normal.new_tensor(norm.std) + normal.new_tensor(norm.mean)
     return pinch_points(value)
@@ -246,7 +251,7 @@ def look(model: WallWM, batch: Batch) -> World:
 @torch.no_grad()
 def validate_action(model: WallWM, batches: list[Batch], spec: ModelSpec) -> dict[str, float]:
     """Median and 90th percentile of the gripper error at the end of held-out events, per event type [mm]."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(0)
     errors: dict[str, list[float]] = {}
     for batch in batches:
         world = look(model, batch)

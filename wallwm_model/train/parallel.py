@@ -6,11 +6,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.distributed.tensor import DTensor
+
+from wallwm_model.errors import SpecError
+
+CLIP = 1.0  # longest gradient that is followed in full
 
 
 def world() -> tuple[int, int]:
     """(rank, number of processes); (0, 1) outside a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def broadcast(tensors: list[Tensor]) -> None:
+    """Give all processes what the first one holds."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -39,37 +51,65 @@ class Optimiser:
     """Muon for matrices inside the towers, AdamW for all else (DMuon, method.md section 8).
 
     Every matrix has one owner, who alone orthogonalises its update and then sends the new weight round.
+    Sharded parameters, which no process holds whole, are AdamW's; it works on this process's slices as plain tensors.
+
+    Args:
+        named: what to train, by name; sharded (DTensor) or not.
+        muon_lr: 0 leaves the matrices to AdamW too.
     """
 
     def __init__(self, named: list[tuple[str, nn.Parameter]], *, muon_lr: float, adam_lr: float):
         rank, size = world()
-        self.matrices = [p for n, p in named if p.ndim == 2 and is_hidden_matrix(n)]
+        self.sharded = any(isinstance(p, DTensor) for _, p in named)
+        whole = not self.sharded and muon_lr > 0
+        self.matrices = [p for n, p in named if whole and p.ndim == 2 and is_hidden_matrix(n)]
         chosen = {id(p) for p in self.matrices}
         self.others = [p for _, p in named if id(p) not in chosen]
         self.owner = owners(self.matrices, size)
         owned = [p for p, o in zip(self.matrices, self.owner) if o == rank]
-        self.muon = torch.optim.Muon(owned, lr=muon_lr, momentum=0.95, weight_decay=0.01)
-        self.adam = torch.optim.AdamW(self.others, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.01)
+        self.muon = torch.optim.Muon(owned, lr=muon_lr, momentum=0.95, weight_decay=0.01) if owned else None
+        self.slices = self.others
+        if self.sharded:
+            self.slices = [nn.Parameter(p.to_local().detach()) for p in self.others]
+        self.adam = torch.optim.AdamW(self.slices, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.01)
         self.base = (muon_lr, adam_lr)
 
     def step(self, scale: float) -> None:
         """Average gradients, clip, step at `scale` times the base learning rates, share the owned weights."""
         everything = self.matrices + self.others
-        average_gradients(everything)
-        nn.utils.clip_grad_norm_(everything, 1.0)
+        if self.sharded:
+            self._take_slices()
+        else:
+            average_gradients(everything)
+            nn.utils.clip_grad_norm_(everything, CLIP)
         for optimiser, base in zip((self.muon, self.adam), self.base):
-            for group in optimiser.param_groups:
-                group["lr"] = base * scale
-            optimiser.step()
+            if optimiser is not None:
+                for group in optimiser.param_groups:
+                    group["lr"] = base * scale
+                optimiser.step()
         self._share()
-        for p in everything:
+        for p in everything + self.slices:
             p.grad = None
+
+    @torch.no_grad()
+    def _take_slices(self) -> None:
+        """Clipped gradients of this process's slices; FSDP has averaged them; none counts as zero."""
+        for piece, p in zip(self.slices, self.others):
+            piece.data = p.to_local()  # FSDP may have moved it
+            piece.grad = torch.zeros_like(piece) if p.grad is None else p.grad.to_local()
+        total = torch.stack([piece.grad.square().sum() for piece in self.slices]).sum()
+        dist.all_reduce(total)
+        share = (CLIP / (total.sqrt() + 1e-6)).clamp(max=1.0)
+        for piece in self.slices:
+            piece.grad.mul_(share)
 
     @torch.no_grad()
     def _share(self) -> None:
         _, size = world()
-        for rank in range(size if size > 1 else 0):
+        for rank in range(size if size > 1 and self.matrices else 0):
             owned: list[Tensor] = [p.data for p, o in zip(self.matrices, self.owner) if o == rank]
+            if not owned:
+                continue
             flat = _flatten_dense_tensors(owned)
             dist.broadcast(flat, src=rank)
             for p, new in zip(owned, _unflatten_dense_tensors(flat, owned)):
@@ -77,12 +117,28 @@ class Optimiser:
 
     def state_dict(self) -> dict:
         """This rank's optimiser state."""
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+        return {"muon": {} if self.muon is None else self.muon.state_dict(), "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Inverse of `state_dict`; the number of processes must be the same."""
-        self.muon.load_state_dict(state["muon"])
-        self.adam.load_state_dict(state["adam"])
+        """Inverse of `state_dict`; the number of processes must be the same.
+
+        Raises:
+            SpecError: the state of another model, or of one that was divided among processes otherwise.
+        """
+        pairs = ((self.muon, state["muon"]), (self.adam, state["adam"]))
+        for optimiser, found in pairs:
+            own = [] if optimiser is None else optimiser.param_groups[0]["params"]
+            stored = found["param_groups"][0]["params"] if found else []
+            if len(own) != len(stored) or any(
+                i in found["state"] and any(v.ndim and v.shape != p.shape for v in found["state"][i].values())
+                for i, p in zip(stored, own)
+            ):
+                raise SpecError(
+                    f"the optimiser's state must be of the {len(own)} tensors that train here, divided among "
+                    f"{world()[1]} processes in the same way; found {len(stored)} tensors, or other shapes"
+                )
+            if optimiser is not None:
+                optimiser.load_state_dict(found)
 
 
 def is_hidden_matrix(name: str) -> bool:

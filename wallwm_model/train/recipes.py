@@ -18,6 +18,14 @@ PARTS = {
 STAGES = tuple(PARTS)
 
 
+def within(config: object, low: float, high: float | None, *names: str) -> None:
+    """Raises SpecError for a setting outside of low..high."""
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value <= (float("inf") if high is None else high):
+            raise SpecError(f"{name} must be {low} to {'any' if high is None else high}; found {value}")
+
+
 TIME_MAPS = ("keyframe", "anchored", "symmetric")
 
 
@@ -51,6 +59,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.time_map not in TIME_MAPS:
             raise SpecError(f"time_map must be one of {', '.join(TIME_MAPS)}; found {self.time_map!r}")
+        within(self, 0, 1, "prefix", "sight", "tube", "tube_condition", "relight")
+        within(self, 0, None, "longest_prefix", "dct", "tube_weight")
+        within(self, 1, None, "draws")
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class TrainConfig:
     """One stage's settings; `batch` is per process.
 
     Attributes:
+        muon_lr: of matrices inside the towers; 0 gives them to AdamW, as a sharded training does.
         decay: share of the steps over which the learning rate falls to zero.
         ema: decay of the averaged weights.
         look_steps: the video stage's first steps, in which key points alone learn where things are.
@@ -81,18 +93,24 @@ class TrainConfig:
     validate_every: int = 250
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        within(self, 1, None, "steps", "batch", "warmup", "video_every", "validate_every")
+        within(self, 0, None, "look_steps", "muon_lr", "adam_lr", "seed")
+        within(self, 0, 1, "decay", "ema", "unified")
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named model: its sizes, and the settings of its stages."""
+    """A named model: its sizes, the settings of its stages, and its action space (`spec.ACTION_SPACES`)."""
 
     preset: str
     stages: dict[str, TrainConfig]
+    action_space: str = "joint_position"
 
-    def but(self, preset: str = "", **changes) -> Recipe:
+    def but(self, preset: str = "", action_space: str = "", **changes) -> Recipe:
         """The same with other settings in every stage."""
         stages = {name: dataclasses.replace(config, **changes) for name, config in self.stages.items()}
-        return Recipe(preset or self.preset, stages)
+        return Recipe(preset or self.preset, stages, action_space or self.action_space)
 
 
 NANO = Recipe(
@@ -106,5 +124,6 @@ RECIPES = {
     "nano": NANO,
     "nano-fixed": NANO.but(unified=1.0),
     "nano-no-views": NANO.but(frozen=("cross_view",)),
+    "nano-pose": NANO.but(action_space="end_effector_pose"),
     "nano-no-masks": NANO.but(loss=LossConfig(sight=0.0, tube=0.0)),
 }

@@ -8,6 +8,7 @@ from wallwm_model.data.samples import SampleSet
 from wallwm_model.forward_kinematics import MujocoKinematics
 from wallwm_model.geometry import SightMasks
 from wallwm_model.sim.calibration import sim_calibration
+from wallwm_model.sim.robot import JOINTS
 from wallwm_model.spec import ModelSpec
 
 _VIEWS = [0, 2, 1]  # the mirrored robot's head, left wrist and right wrist camera
@@ -17,7 +18,7 @@ class SightTable:
     """Masks at the moments of a data folder, computed when asked for."""
 
     def __init__(self, samples: SampleSet, spec: ModelSpec):
-        self._states, self._joints = samples.moments["state"], spec.joints
+        self._states, self._joints = samples.moments["state"], JOINTS
         cameras = sim_calibration().cameras
         self._cameras = [cameras[camera.name] for camera in spec.cameras]
         self._kinematics = MujocoKinematics()

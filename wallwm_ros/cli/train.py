@@ -1,4 +1,7 @@
-"""`./wallwm train nano`: the video stage, then the action stage with the video tower frozen."""
+"""`./wallwm train nano`: the video stage, then the action stage with the video tower frozen.
+
+Under torchrun: `torchrun --nproc-per-node 2 -m wallwm_model.train nano`, with the same arguments.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ def command(
     stages: Annotated[str, typer.Option(help="Stages to run, in order, joined by commas.")] = "video,action",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's if not given.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes of one thread each.")] = 2,
+    shard: Annotated[bool, typer.Option(help="Spread one model over all processes (FSDP).")] = False,
 ) -> None:
     """Train a model; run again to resume where it stopped."""
     from wallwm_model.train.cli import train
 
-    train(model, data, out, stages=tuple(stages.split(",")), steps=steps, processes=processes)
+    train(model, data, out, stages=tuple(stages.split(",")), steps=steps, processes=processes, sharded=shard)
