@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from calibration_fixtures import BOARD, make_lens, rig
 
 from wallwm_model.calibration_tools.board import MARGIN, Board
-from wallwm_model.calibration_tools.detect import Detector, Miss, View
+from wallwm_model.calibration_tools.detect import Detector, Miss, View, in_line
 from wallwm_model.calibration_tools.diagnose import diagnose
 from wallwm_model.calibration_tools.lens import transform
 from wallwm_model.errors import CalibrationError
@@ -75,6 +77,18 @@ def test_another_board_is_named(mistake):
     miss = Detector(BOARD).find(picture, "a.png")
     assert isinstance(miss, Miss)
     assert words in diagnose(BOARD, [miss] * 3, [picture])
+
+
+def test_corners_on_one_line_are_no_view():
+    picture, whole = shown(BOARD), Detector(BOARD).find(shown(BOARD))
+    row = whole.pixels[whole.ids // (BOARD.columns - 1) == 2]
+    assert in_line(np.arange(8), 8) and in_line(np.arange(0, 40, 8), 8) and in_line(np.arange(0, 40, 9), 8)
+    assert not in_line(np.array([0, 1, 2, 8]), 8)
+    detector = Detector(BOARD)
+    ids = whole.ids[whole.ids // (BOARD.columns - 1) == 2]
+    answer = (row[:, None].astype(np.float32), ids[:, None], (), np.array([[0]]))
+    detector._charuco = SimpleNamespace(detectBoard=lambda grey: answer)
+    assert len(ids) == 8 and detector.find(picture) == Miss("picture", "line")
 
 
 def test_a_mirrored_picture_is_named():

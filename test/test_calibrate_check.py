@@ -17,7 +17,7 @@ from wallwm_model.calibration_check.consistency import check, quantile, survival
 from wallwm_model.calibration_check.noise import NoiseModel  # noqa: E402
 from wallwm_model.calibration_check.prior import BOARD, load_baseline, save_baseline  # noqa: E402
 from wallwm_model.calibration_check.report import as_json, sentences  # noqa: E402
-from wallwm_model.calibration_check.sighting import choose_tilts, sight  # noqa: E402
+from wallwm_model.calibration_check.sighting import choose_tilts, link_jacobian, sight  # noqa: E402
 from wallwm_model.errors import ConfigError, ObservationError  # noqa: E402
 from wallwm_model.sim import bumped_rig  # noqa: E402
 from wallwm_model.transforms import angle_between  # noqa: E402
@@ -157,6 +157,36 @@ def test_one_picture_or_a_few_corners_say_nothing(bench, rig):
         sight(camera, 0, bumped_rig.BOARD.corners[ids[:5]], pixels[:5], bench.kinematics, joints)
 
 
+def test_one_fixed_camera_alone_is_not_called_sound_however_often_it_looks(bench, rig):
+    """All its pictures place the board in the same place, wherever its mount is."""
+    bumped = bumped_rig.bump(rig, "head_cam", 8 * FIVE, 10 * DEGREE, np.random.default_rng(6))
+    for trial in (rig, bumped):
+        alone = [s for s in bench.sightings(trial) if s.camera == "head_cam"]
+        assert len(alone) > 2
+        with pytest.raises(ObservationError, match="found 5 pictures of it, from head_cam, with nothing to"):
+            judged(bench, trial, alone)
+
+
+def test_a_camera_that_no_move_would_show_of_is_listed_as_not_checked(bench, rig):
+    sightings = bench.sightings(rig)
+    sound = bench.examine(rig, sightings)
+    assert sound.sound and not sound.blind
+    blind = {"head_cam": {"shift": None}}
+    rows = [dataclasses.replace(row, **blind.get(row.camera, {})) for row in sound.findings]
+    verdict = dataclasses.replace(sound, findings=tuple(rows))
+    assert verdict.blind == ("head_cam",) and not verdict.sound
+    said = sentences(verdict)
+    assert said[0].startswith("every camera that was checked is where")
+    assert "no move would show in what was seen: head_cam" in said[1]
+    assert as_json(verdict)["blind"] == ["head_cam"] and as_json(verdict)["sound"] is False
+
+
+def test_a_doubt_between_board_and_camera_is_not_sound(bench, rig):
+    verdict = dataclasses.replace(bench.examine(rig), alternatives=(frozenset({"head_cam"}),))
+    assert not verdict.sound and not verdict.bumped
+    assert not any("every camera" in sentence for sentence in sentences(verdict))
+
+
 @pytest.mark.parametrize(
     ("model", "D"),
     [
@@ -174,6 +204,15 @@ def test_lenses_that_bend_lines_are_straightened(bench, rig, model, D):
     pose = bumped_rig.board_in_camera(camera, bench.kinematics, rig.postures[0], rig.T_world_board)
     assert best.T_camera_board == pytest.approx(pose, abs=1e-5)
     assert len(ids) >= 12 and best.square_sum < 1e-4
+
+
+def test_a_lift_is_as_uncertain_as_slides_are_and_not_as_turns_are():
+    urdf = pytest.importorskip("test_forward_kinematics").URDF
+    kinematics = pytest.importorskip("wallwm_model.urdf_kinematics").UrdfKinematics(urdf)
+    joints = {"turn": 0.3, "bend": -0.4, "slide": 0.02}
+    noise = NoiseModel(joint_deg=0.05, joint_mm=0.2)
+    sigma = noise.joint_sigma(link_jacobian(kinematics, "finger_l", joints))
+    assert sigma == pytest.approx([np.radians(0.05), np.radians(0.05), 0.2e-3])
 
 
 def test_of_two_tilts_that_look_alike_the_one_the_others_agree_with_is_taken(bench, rig):

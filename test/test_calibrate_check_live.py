@@ -106,7 +106,7 @@ class Robot:
                 joint_state_message(list(snapshot.joints), values, np.zeros_like(values), now_ns)
             )
             for name, picture in snapshot.pictures.items():
-                self._pictures[name].publish(images.image_message(picture, name, now_ns))
+                self._pictures[name].publish(images.image_message(picture, f"{name}_optical_frame", now_ns))
 
 
 @pytest.fixture(scope="module")

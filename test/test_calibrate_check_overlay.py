@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from wallwm_model.calibration import load_calibration  # noqa: E402
-from wallwm_model.calibration_check.overlay import overlay, tint  # noqa: E402
+from wallwm_model.calibration_check.overlay import overlay, skeleton, tint  # noqa: E402
 from wallwm_model.calibration_check.snapshot import Claims, Snapshot  # noqa: E402
 from wallwm_model.errors import ObservationError  # noqa: E402
 from wallwm_model.forward_kinematics import MujocoKinematics  # noqa: E402
@@ -60,6 +60,16 @@ def test_joints_are_drawn_where_forward_kinematics_and_the_camera_put_them(claim
             assert near(picture, pixel, (255, 255, 255)), link
             drawn += 1
     assert drawn >= 2
+
+
+def test_what_hangs_on_a_joint_that_nobody_measures_is_not_drawn(claims):
+    """A wheel or a lift in the robot description; here it is the right elbow."""
+    joints = over_the_table()
+    whole = skeleton(claims.kinematics, joints)
+    del joints["right_elbow"]
+    part = skeleton(claims.kinematics, joints)
+    assert 0 < len(part) < len(whole)
+    assert {pair.tobytes() for pair in part} < {pair.tobytes() for pair in whole}
 
 
 def test_a_frustum_starts_at_its_camera(moment):

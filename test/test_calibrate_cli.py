@@ -147,6 +147,7 @@ MISTAKES = {
     "dictionary": (f"{LENS} --images HELD --dictionary DICT_6X6_100", "those of DICT_5X5_"),
     "marker": (f"{LENS} --images HELD --marker 0.016", "markers must be 0.53 of a square"),
     "no report": (f"{LENS} --images HELD --file lens.yaml --out lens.yaml", "the report must be written to"),
+    "no such folder": (f"{LENS} --images no --file no/where.yaml", "found no folder no"),
     "practice camera": ("practice --camera hand_cam", "head_cam, wrist_cam_left"),
     "board picture": ("board --out board.jpg", "must be written as .png"),
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from calibration_fixtures import BOARD, exact_views, held_pictures, rig
 
+from wallwm_model.calibration_tools import adjustment
 from wallwm_model.calibration_tools.coverage import Coverage
 from wallwm_model.calibration_tools.detect import Detector, View
 from wallwm_model.calibration_tools.intrinsics import calibrate_intrinsics
@@ -51,6 +52,25 @@ def test_a_view_that_fits_badly_is_left_out_by_name():
     result = calibrate_intrinsics(BOARD, [*views[:3], twisted, *views[4:]], "plumb_bob")
     assert result.dropped == ("twisted",) and len(result.views) == len(views) - 1
     assert result.rms_px < 0.1
+
+
+@pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
+def test_a_view_of_one_row_or_without_a_pose_is_left_out_and_the_others_count(model, monkeypatch):
+    lens, views = exact_views(model, 24)
+    whole = views[3]
+    rows = {v.source: v.ids // (BOARD.columns - 1) for v in views}
+    number = next(r for r in range(BOARD.rows - 1) if (rows[whole.source] == r).sum() >= 6)
+    row = rows[whole.source] == number
+    views[3] = replace(whole, ids=whole.ids[row], pixels=whole.pixels[row])
+    posed, behind = adjustment.lens.board_pose, views[5].pixels
+    monkeypatch.setattr(
+        adjustment.lens,
+        "board_pose",
+        lambda points, pixels, *more: None if pixels is behind else posed(points, pixels, *more),
+    )
+    result = calibrate_intrinsics(BOARD, views, model)
+    assert result.dropped == (whole.source, views[5].source) and len(result.views) == 22
+    assert abs(result.fit.K[0, 0] / lens.K[0, 0] - 1) < 0.005
 
 
 def test_pictures_give_the_lens_that_drew_them():

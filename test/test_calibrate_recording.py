@@ -17,12 +17,17 @@ from rclpy.serialization import serialize_message  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from wallwm_model.calibration import load_calibration, save_calibration  # noqa: E402
-from wallwm_model.errors import CalibrationError  # noqa: E402
+from wallwm_model.calibration_tools.frames import Frame  # noqa: E402
+from wallwm_model.errors import CalibrationError, ConfigError  # noqa: E402
+from wallwm_model.forward_kinematics import MujocoKinematics  # noqa: E402
 from wallwm_ros.bridge.images import image_message  # noqa: E402
 from wallwm_ros.bridge.recording import recorded_frames  # noqa: E402
-from wallwm_ros.calibrate.handeye import HandEyeOrder, run_handeye  # noqa: E402
-from wallwm_ros.calibrate.sources import Source  # noqa: E402
+from wallwm_ros.calibrate.handeye import IN_VAIN, HandEyeOrder, _Relative, run_handeye  # noqa: E402
+from wallwm_ros.calibrate.sources import Source, named_frames, open_frames  # noqa: E402
+from wallwm_ros.core.config import load_robot  # noqa: E402
+from wallwm_ros.core.joint_names import joint_names, renamed  # noqa: E402
 from wallwm_ros.core.paths import data_path  # noqa: E402
+from wallwm_ros.core.robot import StateSource  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -127,6 +132,52 @@ def test_a_mount_is_measured_from_a_recording(tmp_path):
     result = run_handeye(order, output)
     assert np.linalg.norm(result.X[:3, 3] - rig().X[:3, 3]) < 2e-3
     assert "1 taken while the robot moved" in output.export_text()
+
+
+def test_a_gap_in_the_joint_states_costs_only_the_pictures_within_it():
+    robot, words = robot_pictures(), []
+    relative = _Relative(MujocoKinematics(), "left_gripper", "world")
+    for number, (picture, joints) in enumerate(robot):
+        known = {name: x for name, x in joints.items() if number != 3 or name != "left_elbow"}
+        words.append(relative.usable(Frame(str(number), picture, joints=known)))
+    assert words == ["", "", "", "without a joint position that is needed"] + [""] * (len(robot) - 4)
+    relative.require()
+    with pytest.raises(ConfigError, match="did you mean left_gripper"):
+        _Relative(MujocoKinematics(), "left_griper", "world")
+
+
+def test_a_joint_that_never_comes_is_refused_by_name():
+    picture, joints = robot_pictures()[0]
+    frame = Frame("one", picture, joints={name: x for name, x in joints.items() if name != "left_elbow"})
+    relative = _Relative(MujocoKinematics(), "left_gripper", "world")
+    assert relative.usable(frame) == "without a joint position that is needed"
+    with pytest.raises(ConfigError, match="left_gripper needs the joints left_elbow"):
+        relative.require()
+    with pytest.raises(ConfigError, match="left_gripper needs the joints left_elbow"):
+        for _ in range(IN_VAIN):
+            relative.usable(frame)
+
+
+def test_joints_go_by_the_names_of_the_profile_whatever_messages_call_them(tmp_path):
+    """Two arms whose messages call their joints alike, and a lift that the profile does not have."""
+    left, right = (
+        StateSource(f"/{side}/states", "JointState", (f"{side}_elbow",), ("elbow",))
+        for side in ("left", "right")
+    )
+    profile = replace(load_robot("sim"), states=(left, right))
+    assert joint_names(profile, "/left/states") == {"elbow": "left_elbow"}
+    assert joint_names(profile) == {}, "which of the two it is cannot be told"
+    alone = replace(profile, states=(left,))
+    assert joint_names(alone, "/other") == joint_names(alone) == {"elbow": "left_elbow"}
+    assert renamed({"elbow": 1.0, "lift": 2.0}, joint_names(alone)) == {"lift": 2.0, "left_elbow": 1.0}
+    write_mcap(tmp_path / "one.mcap", PICTURES, lambda t: [1.5, 0.3], names=("elbow", "lift"))
+    alone = replace(profile, states=(replace(left, topic=STATES),))
+    camera = replace(profile.cameras[0], topic=CAMERA)
+    source = Source(recording=tmp_path / "one.mcap")
+    with open_frames(source, alone, camera, with_joints=True) as (frames, _):
+        assert [set(frame.joints) for frame in frames] == [{"left_elbow", "lift"}] * 3
+    frames = [Frame("a", PICTURES[0], joints={"elbow": 1.0}), Frame("b", PICTURES[0])]
+    assert [frame.joints for frame in named_frames(iter(frames), alone)] == [{"left_elbow": 1.0}, None]
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path):

@@ -22,7 +22,13 @@ from wallwm_model.errors import SpecError, WallWMError
 from wallwm_model.spec import ModelSpec, Normalisation
 from wallwm_model.transforms import from_quaternion
 from wallwm_ros.core.camera_contract import POSITION_TOLERANCE_M, TURN_TOLERANCE_DEG
-from wallwm_ros.core.compatibility import CameraInfo, check_camera, check_camera_info, check_compatible
+from wallwm_ros.core.compatibility import (
+    CameraInfo,
+    check_camera,
+    check_camera_info,
+    check_compatible,
+    uncalibrated,
+)
 from wallwm_ros.core.config import load_robot
 
 NAME = "wrist_cam_left"
@@ -96,6 +102,7 @@ CALIBRATION = [
     ("distortion_model", "equidistant", "D must be 4"),
     ("depth_band_m", (0.5, 0.2), "depth_band_m"),
     ("depth_band_m", (-0.1, 0.2), "depth_band_m"),
+    ("depth_band_m", (0.01, 9.0), "depth_band_m must be"),
     ("provenance.date", "2026-02-30", "provenance.date"),
     ("provenance.method", " ", "provenance.method"),
     ("provenance.residuals", {"reprojection_px": -1.0}, "provenance.residuals"),
@@ -258,6 +265,11 @@ BUNDLE = [
     ("pose", [0, 0, 0, 1, 1, 1, 1], ["pose must be x, y, z and a quaternion"]),
     ("tolerance", 0.0, ["tolerance must be more than 0, at most 0.2; found 0.0"]),
     ("tolerance", 0.5, ["tolerance must be more than 0, at most 0.2; found 0.5"]),
+    ("depth_band_m", [0.01, 1.0], ["depth_band_m must be [0.01, 1] m (to 20 %), as in training; found ["]),
+    ("depth_band_m", [0.5], ["depth_band_m must be near and far"]),
+    ("depth_band_m", [0.5, 0.2], ["depth_band_m must be near and far"]),
+    ("depth_band_m", [0.0, 0.2], ["depth_band_m must be near and far"]),
+    ("depth_band_m", [0.1, "far"], ["depth_band_m must be near and far"]),
     ("colour", "red", ["unknown colour"]),
 ]
 
@@ -289,7 +301,32 @@ def test_each_altered_coefficient_and_pose_number_of_the_bundle_is_refused(model
         refused(lambda: check_camera(other, camera), "T_link_camera_optical")  # noqa: B023
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(CameraSpec)])
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_depth_band_may_differ_by_a_fifth_at_either_end(side):
+    camera = rig(depth_band_m=(0.1, 1.0))
+    for factor, fits in ((0.75, False), (0.85, True), (1.15, True), (1.25, False)):
+        band = list(camera.depth_band_m)
+        band[side] *= factor
+        other = dataclasses.replace(camera, depth_band_m=tuple(band))
+        if fits:
+            check_camera(spec_of(camera), other)
+        else:
+            refused(lambda: check_camera(spec_of(camera), other), "depth_band_m")  # noqa: B023
+
+
+def test_a_depth_band_that_the_bundle_does_not_pin_is_free():
+    camera = rig(depth_band_m=(0.1, 1.0))
+    body = json.loads(json.dumps(dataclasses.asdict(spec_of(camera))))
+    assert body.pop("depth_band_m") == [0.1, 1.0]  # what training writes
+    loose = CameraSpec.from_body(body)
+    check_camera(loose, dataclasses.replace(camera, depth_band_m=(0.5, 9.0)))
+    assert loose == dataclasses.replace(spec_of(camera), depth_band_m=())
+
+
+PINNED = [f.name for f in dataclasses.fields(CameraSpec) if f.name != "depth_band_m"]
+
+
+@pytest.mark.parametrize("field", PINNED)
 def test_a_field_that_the_bundle_lacks_is_named(field):
     body = json.loads(json.dumps(dataclasses.asdict(spec_of(rig()))))
     del body[field]
@@ -343,6 +380,18 @@ def test_cameras_in_another_order_are_refused(robot):
     swapped = dataclasses.replace(robot, cameras=(*robot.cameras[1:], robot.cameras[0]))
     with pytest.raises(SpecError, match="view 0 is head_cam in model nano and wrist_cam_left in robot sim"):
         check_compatible(spec, swapped, calibrations, "event")
+
+
+def test_a_camera_without_calibration_is_refused_unless_it_may_be_without(robot):
+    spec, calibrations = model_of(robot)
+    for name in list(calibrations):
+        fewer = {other: found for other, found in calibrations.items() if other != name}
+        with pytest.raises(SpecError) as error:
+            check_compatible(spec, robot, fewer, "event")
+        assert f"found none for {name} (allow_uncalibrated" in str(error.value)
+        check_compatible(spec, robot, fewer, "event", allow_uncalibrated=True)
+    assert uncalibrated(spec, {}) == [camera.name for camera in spec.cameras]
+    assert uncalibrated(spec, calibrations) == []
 
 
 def test_the_shipped_bundle_fits_the_shipped_calibration(robot):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 
 import jsonschema
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from random_cameras import random_calibration, random_camera
 
 from wallwm_model.calibration import (
+    CameraCalibration,
     DISTORTION,
     Calibration,
     Provenance,
@@ -285,12 +287,54 @@ def test_published_pictures_that_were_rectified_are_described_by_r_and_p(model):
     raw = random_camera(7, model=model, rectified=False)
     assert raw.as_published() is raw
     seen = dataclasses.replace(raw, rectified=True).as_published()
-    # A point in the link's frame, by hand: raw optical frame, then R, then P.
+    # A point in the link's frame, by hand: raw optical frame, then R, then P without its last column.
     point = raw.T_link_camera_optical @ (0.1, -0.2, 1.3, 1.0)
-    image = raw.P @ np.append(raw.R @ (0.1, -0.2, 1.3), 1.0)
+    image = raw.P[:, :3] @ raw.R @ (0.1, -0.2, 1.3)
     mine = seen.K @ (np.linalg.inv(seen.T_link_camera_optical) @ point)[:3]
     assert mine[:2] / mine[2] == pytest.approx(image[:2] / image[2], rel=1e-9)
     assert not any(seen.D) and not seen.rectified
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('date: "2026-', "date: 2026-13-45 #", "must hold values that exist; found one with month must be"),
+        ("  head_cam:", "  1:", "keys must be text; found 1"),
+        ("  head_cam:", "  ? [1, 2]\n  :", "keys must be text; found a list or mapping as a key in line"),
+        ("residuals: {", "residuals: {1: 0.5, ", "keys must be text; found 1"),
+    ],
+)
+def test_keys_and_values_that_cannot_be_are_refused_with_the_file(tmp_path, old, new, words):
+    text = format_calibration(random_calibration(5))
+    text = text.replace(f"  {next(iter(read_calibration(text, 'x').cameras))}:", "  head_cam:", 1)
+    text = re.sub(r'date: "\d+-', 'date: "2026-', text)
+    assert old in text
+    path = tmp_path / "bad.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=f"bad.yaml: {words}") as refused:
+        load_calibration(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_residual_must_have_a_name():
+    with pytest.raises(ConfigError, match="residuals must have names in text; found 1"):
+        Provenance("2026-11-23", "by hand", {1: 0.5})
+
+
+def test_the_second_camera_of_a_stereo_pair_stays_where_its_own_mount_is():
+    """ROS: P's last column takes points from the first camera's frame; both see a point in the same place."""
+    baseline, K = 0.12, np.array([(400.0, 0, 159.5), (0, 400.0, 119.5), (0, 0, 1)])
+    P = np.column_stack([K, (-400.0 * baseline, 0, 0)])
+    T = np.eye(4)
+    T[0, 3] = baseline  # the link is the first camera's rectified frame
+    pair = dict(width=320, height=240, K=K, distortion_model="plumb_bob", D=(0.0,) * 5, link="head")
+    second = CameraCalibration("right", **pair, T_link_camera_optical=T, P=P, rectified=True)
+    seen = second.as_published()
+    assert np.array_equal(seen.T_link_camera_optical, T)
+    point = np.array((0.3, -0.1, 1.1))  # in the first camera's frame
+    by_ros = P @ np.append(point, 1.0)
+    mine = seen.K @ (np.linalg.inv(seen.T_link_camera_optical) @ np.append(point, 1.0))[:3]
+    assert mine / mine[2] == pytest.approx(by_ros / by_ros[2])
 
 
 def test_poses_and_quaternions_agree():

@@ -17,6 +17,8 @@ from wallwm_model.calibration.easy_handeye import read_easy_handeye
 from wallwm_model.errors import ConfigError
 from wallwm_model.transforms import from_quaternion, pose_numbers
 from wallwm_ros.calibrate.files import Import, export_camera, import_camera
+from wallwm_ros.calibrate.results import Place
+from wallwm_ros.core.config import load_robot
 from wallwm_ros.core.paths import data_path
 
 # As ROS's camera_calibration writes it.
@@ -216,6 +218,7 @@ def folder(tmp_path):
 def run(folder, **values) -> list[str]:
     said = []
     defaults = {"robot": "sim", "camera": "head_cam", "file": folder / "sim.yaml", "date": "2026-11-20"}
+    defaults["write"] = True
     import_camera(Import(**defaults | values), said.append)
     return said
 
@@ -262,6 +265,55 @@ def test_residuals_stay_with_the_part_that_stays(folder):
     assert load_calibration(folder / "sim.yaml").cameras["head_cam"].provenance.residuals == {
         "handeye_mm": 0.7
     }
+
+
+def test_an_import_writes_a_draft_beside_the_file_unless_told_otherwise(folder):
+    before = (folder / "sim.yaml").read_bytes()
+    said = run(folder, intrinsics=folder / "ost.yaml", write=False)
+    said += run(folder, handeye=folder / "head.calib", write=False)
+    assert (folder / "sim.yaml").read_bytes() == before
+    camera = load_calibration(folder / "sim.new.yaml").cameras["head_cam"]
+    assert camera.K[0, 0] == 525.12345 and camera.T_link_camera_optical[0, 3] == 0.04
+    assert any(f"mv {folder / 'sim.new.yaml'} {folder / 'sim.yaml'}" in line for line in said)
+    with pytest.raises(ConfigError, match="found no folder"):
+        run(folder, intrinsics=folder / "ost.yaml", file=folder / "no" / "sim.yaml")
+
+
+def test_taking_one_camera_over_leaves_the_draft_of_another_a_draft(folder):
+    before = load_calibration(folder / "sim.yaml").cameras
+    run(folder, camera="head_cam", intrinsics=folder / "ost.yaml", write=False)
+    said = run(folder, camera="wrist_cam_left", intrinsics=folder / "ost.yaml", write=True)
+    used = load_calibration(folder / "sim.yaml").cameras
+    assert used["head_cam"] == before["head_cam"] and used["wrist_cam_left"].width == 640
+    # What nobody has accepted is neither taken over nor lost, and the draft has what was taken over.
+    draft = load_calibration(folder / "sim.new.yaml").cameras
+    assert draft["head_cam"].width == 640 and draft["wrist_cam_left"] == used["wrist_cam_left"]
+    assert "new values of head_cam" in said[-1]
+    run(folder, camera="head_cam", intrinsics=folder / "ost.yaml", write=True)
+    assert load_calibration(folder / "sim.yaml").cameras["head_cam"].width == 640
+
+
+def test_a_mount_of_rectified_pictures_becomes_that_of_the_raw_frame(folder):
+    turn = random_pose(np.random.default_rng(3))[:3, :3]
+    known = load_calibration(folder / "sim.yaml")
+    camera = dataclasses.replace(known.cameras["head_cam"], R=turn, rectified=True)
+    save_calibration(folder / "sim.yaml", known.replaced(camera))
+    run(folder, handeye=folder / "head.calib")
+    found = load_calibration(folder / "sim.yaml").cameras["head_cam"]
+    T = read_easy_handeye(HANDEYE2, "head.calib").T_link_camera
+    assert found.as_published().T_link_camera_optical == pytest.approx(T, abs=1e-9)
+    assert found.T_link_camera_optical[:3, :3] == pytest.approx(T[:3, :3] @ turn, abs=1e-9)
+    assert found.T_link_camera_optical[:3, 3] == pytest.approx(T[:3, 3], abs=1e-9)
+
+
+def test_the_first_calibration_of_a_robot_may_be_written_where_its_profile_says(folder):
+    profile = load_robot("sim")
+    cameras = tuple(dataclasses.replace(c, calibration=str(folder / "first.yaml")) for c in profile.cameras)
+    place = Place.of(dataclasses.replace(profile, cameras=cameras), "head_cam", None, False)
+    assert place.file == folder / "first.yaml" and place.read("sim").cameras == {}
+    relative = tuple(dataclasses.replace(c, calibration="not_yet.yaml") for c in profile.cameras)
+    place = Place.of(dataclasses.replace(profile, cameras=relative), "head_cam", None, False)
+    assert place.file == data_path("calibration") / "not_yet.yaml"
 
 
 def test_a_new_robot_is_made_of_three_things(folder):
@@ -349,7 +401,7 @@ def test_the_commands_do_the_same(folder):
     from wallwm_ros.cli.calibrate import app
 
     file = ["--camera", "head_cam", "--file", str(folder / "sim.yaml")]
-    done = CliRunner().invoke(app, ["import", *file, "--intrinsics", str(folder / "ost.yaml")])
+    done = CliRunner().invoke(app, ["import", *file, "--intrinsics", str(folder / "ost.yaml"), "--write"])
     assert done.exit_code == 0 and "640x480" in done.output
     assert load_calibration(folder / "sim.yaml").cameras["head_cam"].width == 640
     done = CliRunner().invoke(app, ["export", *file, "--out", str(folder / "out.yaml")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -128,6 +129,29 @@ def test_it_is_read_inside_a_callback_too(nodes, publish):
     executor.shutdown()
     reader.destroy_timer(timer)
     assert found == ["<robot/>"]
+
+
+def test_a_thread_that_spins_the_node_does_not_take_it_first(nodes, publish):
+    """As in the live check and the live hand-eye: the node has been spinning for a while."""
+    publish(URDF)
+    reader = nodes[0]
+    executor = SingleThreadedExecutor(context=reader.context)
+    executor.add_node(reader)
+    heard = []
+    # Shows that the thread does spin.
+    other = reader.create_subscription(String, "/robot_description", heard.append, qos.LATCHED)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10.0
+        while not heard and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found = [read_robot_description(reader, 5.0) for _ in range(10)]
+    finally:
+        executor.shutdown()
+        thread.join(5.0)
+        reader.destroy_subscription(other)
+    assert found == [URDF] * 10 and heard
 
 
 def test_none_in_time_is_said_in_words(nodes):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
@@ -15,8 +19,13 @@ from live_stage import LONG_S, REACH, RETRACT, ready, serve  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from wallwm_ros.bridge.diagnostics import latency_from_message  # noqa: E402
+from wallwm_ros.bridge.images import image_message  # noqa: E402
+from wallwm_ros.bridge.observations import ObservationFeed, make_synchronizer  # noqa: E402
+from wallwm_ros.core.calibration import load_calibrations  # noqa: E402
+from wallwm_ros.core.config import load_robot  # noqa: E402
 from wallwm_ros.core.events import ControlState, Outcome, Stage  # noqa: E402
 from wallwm_ros.core.paths import data_path  # noqa: E402
+from wallwm_ros.core.synchronizer import SyncLimits  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +89,70 @@ def test_a_camera_that_says_nothing_of_itself_is_refused_or_warned_of(bench, req
         assert bench.set("policy_node", **defaults) == ""
 
 
+def test_pictures_with_another_frame_id_are_refused_until_they_are_right_again(bench):
+    bench.relabel("wrist_cam_left")
+    result = Event(bench, REACH).result()[1]
+    words = "frame_id must be wrist_cam_left_optical_frame as calibrated; found elsewhere"
+    assert result.error_code == Outcome.NO_OBSERVATION
+    assert "wrist_cam_left" in result.error_text and words in result.error_text
+    bench.relabel("")
+    bench.until(
+        lambda: Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED
+    )
+
+
+class Listener:
+    """A node, as far as an `ObservationFeed` needs one, that hands out the callbacks."""
+
+    def __init__(self):
+        self.heard = {}
+
+    def create_subscription(self, kind, topic, callback, profile):
+        self.heard[topic] = callback
+
+
+@pytest.mark.parametrize(
+    ("frame", "found", "said"),
+    [
+        ("head_frame", "head_frame", None),
+        ("", "whatever", None),
+        ("head_frame", "left_frame", "frame_id must be head_frame as calibrated; found left_frame"),
+        ("head_frame", "", "frame_id must be head_frame as calibrated; found none"),
+    ],
+)
+def test_the_frame_of_every_picture_is_that_of_the_calibration_if_it_has_one(frame, found, said):
+    robot = load_robot("sim")
+    calibrations = load_calibrations(robot)
+    calibrations["head_cam"] = dataclasses.replace(calibrations["head_cam"], frame=frame)
+    synchronizer, node, looked = make_synchronizer(robot, SyncLimits(1, 1)), Listener(), []
+    refused = []
+    synchronizer.refuse = lambda stream, text: refused.append((stream, text))
+    ObservationFeed(node, robot, calibrations, synchronizer, lambda: looked.append(1))
+    message = image_message(np.zeros((192, 192, 3), np.uint8), found, 1)
+    node.heard[robot.cameras[0].topic](message)
+    assert refused == ([("head_cam", said)] if said else [])
+    assert len(looked) == (said is None)
+
+
+def test_a_camera_without_calibration_is_refused_unless_that_is_asked_for(bench):
+    profile = data_path("config/robots/sim.yaml").read_text()
+    path = bench.folder / "uncalibrated.yaml"
+    path.write_text(re.sub(r"\n +calibration: sim.yaml", "", profile, count=1))
+    bench.take_down("policy_node")
+    assert bench.set("policy_node", robot=str(path)) == ""
+    try:
+        assert not bench.change("policy_node", Transition.TRANSITION_CONFIGURE)
+        words = "found none for head_cam (allow_uncalibrated takes them as they are)"
+        bench.until(lambda: any(words in text for text in bench.errors("policy_node")))
+        assert bench.set("policy_node", allow_uncalibrated=True) == ""
+        assert bench.change("policy_node", Transition.TRANSITION_CONFIGURE), bench.output("policy_node")
+        warned = "allow_uncalibrated: the place of head_cam is not checked"
+        bench.until(lambda: any(warned in entry.msg for entry in bench.log))
+        bench.take_down("policy_node")
+    finally:
+        assert bench.set("policy_node", robot="sim", allow_uncalibrated=False) == ""
+
+
 def test_cameras_that_should_have_noise_and_repeat_one_picture_are_frozen(bench):
     profile = data_path("config/robots/sim.yaml").read_text().replace("noise: false", "noise: true")
     path = bench.folder / "noisy.yaml"
@@ -121,8 +194,8 @@ def test_masks_can_be_switched_on_while_the_node_runs_and_be_looked_at(bench, me
     assert "mask" not in latency_from_message(bench.latencies[-1])
 
 
-def test_masks_are_refused_where_the_bundle_takes_none(bench):
-    words = "frustum_mask: always needs a bundle whose graphs take a mask; tiny takes none"
+def test_masks_are_refused_where_the_bundle_was_trained_without(bench):
+    words = "frustum_mask: always needs a bundle that was trained with masks; tiny was not"
     bench.take_down("policy_node")
     assert bench.set("policy_node", model=f"{bench.folder}/maskless", frustum_mask="always") == ""
     assert not bench.change("policy_node", Transition.TRANSITION_CONFIGURE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from wallwm_model.policy import Policy
 from wallwm_model.sim.robot import HOME, JOINTS
 from wallwm_ros.core.calibration import load_calibrations
 from wallwm_ros.core.config import PolicyConfig, load_robot
-from wallwm_ros.core.inference import EventPlanner
+from wallwm_ros.core.inference import Planner
 from wallwm_ros.core.sight import Sight, SightMaker, SightUse
 from wallwm_ros.core.sight_picture import ALONE, HEIGHT, shares, tinted
 from wallwm_ros.core.synchronizer import Match
@@ -108,7 +109,7 @@ def test_without_a_wish_for_masks_nothing_is_needed(mask):
     [
         (
             maker(dataclasses.replace(SPEC, takes_mask=False)),
-            "frustum_mask: always needs a bundle whose graphs take a mask; tiny takes none",
+            "frustum_mask: always needs a bundle that was trained with masks; tiny was not",
         ),
         (
             maker(calibrations={"head_cam": CALIBRATIONS["head_cam"]}),
@@ -152,6 +153,81 @@ def test_kinematics_are_loaded_once_and_only_if_needed(kinematics):
     assert asked == [1]
 
 
+def test_kinematics_are_loaded_before_masks_are_wanted_and_waited_for_only_once(kinematics):
+    asked = []
+    made = SightMaker(SPEC, CALIBRATIONS, lambda: asked.append(1) or kinematics)
+    assert made.prepare() == "" and asked == [1]
+    assert made.make(ALWAYS) is not None and made.prepare() == "" and asked == [1]
+
+
+@pytest.mark.parametrize("failure", [ConfigError("no URDF came"), ImportError("no URDF came")])
+def test_kinematics_that_cannot_be_loaded_matter_only_when_masks_are_wanted(failure):
+    asked = []
+
+    def load():
+        asked.append(1)
+        raise failure
+
+    made = SightMaker(SPEC, CALIBRATIONS, load)
+    assert made.prepare() == "no URDF came"
+    assert made.make(PolicyConfig()) is None
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="always needs the robot's kinematics; no URDF came"):
+            made.make(ALWAYS)
+    assert asked == [1]
+
+
+def test_without_a_camera_that_moves_or_with_one_uncalibrated_no_kinematics_are_loaded():
+    fixed = {name: dataclasses.replace(camera, link="world") for name, camera in CALIBRATIONS.items()}
+    assert maker(calibrations=fixed).prepare() == ""
+    assert maker(calibrations={"wrist_cam_left": CALIBRATIONS["wrist_cam_left"]}).prepare() == ""
+
+
+def test_what_was_made_stays_until_other_masks_are_wanted(kinematics):
+    made = maker(kinematics=kinematics)
+    first = made.make(ALWAYS)
+    for other in ({"settle_velocity": 0.1}, {"still_position": 0.02}, {"publish_sight": True}):
+        assert made.make(dataclasses.replace(ALWAYS, **other)) is first
+    cone = made.make(dataclasses.replace(ALWAYS, mask_method="cone"))
+    assert cone is not first and made.make(ALWAYS) is first
+    assert np.array_equal(cone.mask(HOME), sight(kinematics, "cone").mask(HOME))
+
+
+class Interrupted:
+    """Kinematics that remember one posture, as real ones do; in the midst of it somebody else is let in."""
+
+    def __init__(self, kinematics):
+        self.kinematics, self.joints, self.somebody = kinematics, None, None
+
+    def pose(self, link, joints):
+        self.joints = dict(joints)
+        if self.somebody is not None:
+            somebody, self.somebody = Thread(target=self.somebody), None
+            somebody.start()
+            somebody.join(0.3)  # over in a moment if nothing keeps them out
+        return self.kinematics.pose(link, self.joints)
+
+
+@pytest.mark.parametrize("what", ["another method", "the same masks"])
+def test_another_thread_never_gives_a_mask_another_posture(kinematics, what):
+    robot = Interrupted(kinematics)
+    made = maker(kinematics=robot)
+    one, other, finished = made.make(ALWAYS), dataclasses.replace(ALWAYS, mask_method="cone"), Event()
+    here, there = bent("left_waist", 0.4), bent("left_waist", -0.4)
+
+    def meddle():
+        if what == "another method":
+            made.make(other)
+        else:
+            one.mask(there)
+        finished.set()
+
+    robot.somebody = meddle
+    assert np.allclose(one.poses(here), sight(kinematics).poses(here), atol=1e-12)
+    assert finished.wait(10)
+    assert np.array_equal(one.mask(here), sight(kinematics).mask(here))
+
+
 def test_a_mask_only_to_look_at_needs_no_bundle_that_takes_one(kinematics):
     without = dataclasses.replace(SPEC, takes_mask=False)
     assert maker(without, kinematics=kinematics).make(PolicyConfig(publish_sight=True)) is not None
@@ -161,7 +237,7 @@ def plan(use):
     engine = TinyEngine(SPEC)
     pictures = {camera.name: np.full((192, 192, 3), 50, np.uint8) for camera in SPEC.cameras}
     match = Match(pictures, {"/joint_states": bent("left_waist", 0.2)}, stamp_ns=123, spread_ns=0)
-    planner = EventPlanner(Policy(engine), SPEC, ROBOT, lambda _, picture: picture)
+    planner = Planner(Policy(engine), SPEC, ROBOT, lambda _, picture: picture)
     planner.sight = use
     return engine.looks, planner.plan(match, "reach", 0.0, 0)
 

@@ -137,10 +137,15 @@ def test_updates_give_what_a_new_start_gives_and_leave_old_masks_alone(lens):
             r.poses[view] = r.poses[view] @ pose(*rng.normal(0, 0.03, 3), rng.normal(0, 0.1))
         mask = masks.update(r.poses)
         assert np.array_equal(mask, mask_of(r))
+        if moving.any():
+            assert not any(np.shares_memory(mask, before) for before, _ in given)
         given.append((mask[step:] if step % 2 else mask, mask[step:].copy() if step % 2 else mask.copy()))
-        if step % 3 == 0:
-            given.clear()  # memory of masks that nobody holds is used again
     assert all(np.array_equal(mask, as_given) for mask, as_given in given)
+
+
+def test_a_single_camera_sees_all_of_itself_and_its_mask_is_read_only_too():
+    mask = SightMasks([pinhole("a")], PATCHES).update([pose()])
+    assert mask.all() and not mask.flags.writeable
 
 
 def test_only_pairs_that_moved_are_worked_out():

@@ -1,6 +1,7 @@
 """The least robot that the runtime can drive, as a process of its own: small pictures, camera_info and joint
 states out; commands in and carried out at once. Cameras named in /tiny_robot/mute
-(std_msgs/String) fall silent; those named in /tiny_robot/swap say that they have another lens.
+(std_msgs/String) fall silent; those named in /tiny_robot/swap say that they have another lens; those named in
+/tiny_robot/relabel send pictures with another frame_id.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class TinyRobot(Node):
         self._robot = load_robot("sim")
         self._position = np.array([(joint.low + joint.high) / 2 for joint in self._robot.joints])
         self._position[0] += 0.2
-        self._muted = self._swapped = ""
+        self._muted = self._swapped = self._relabelled = ""
         self._pictures = {
             c.name: self.create_publisher(Image, c.topic, qos.SENSOR_OUT) for c in self._robot.cameras
         }
@@ -41,6 +42,7 @@ class TinyRobot(Node):
         self.create_subscription(Float64MultiArray, command, self._command, qos.COMMAND)
         self.create_subscription(String, "/tiny_robot/mute", self._mute, 10)
         self.create_subscription(String, "/tiny_robot/swap", self._swap, 10)
+        self.create_subscription(String, "/tiny_robot/relabel", self._relabel, 10)
         self.create_timer(0.05, self._look)
         self.create_timer(0.01, self._feel)
 
@@ -53,11 +55,15 @@ class TinyRobot(Node):
     def _swap(self, message: String) -> None:
         self._swapped = message.data
 
+    def _relabel(self, message: String) -> None:
+        self._relabelled = message.data
+
     def _look(self) -> None:
         now = self.get_clock().now().nanoseconds
         for name, publisher in self._pictures.items():
             if name not in self._muted:
-                publisher.publish(image_message(np.full((192, 192, 3), 90, np.uint8), name, now))
+                frame = "elsewhere" if name in self._relabelled else self._calibrations[name].frame
+                publisher.publish(image_message(np.full((192, 192, 3), 90, np.uint8), frame, now))
                 self._infos[name].publish(self._info(name))
 
     def _info(self, name: str) -> CameraInfo:

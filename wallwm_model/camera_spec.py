@@ -27,6 +27,7 @@ class CameraSpec:
         pose: of the optical frame in `mount`: x, y, z [m] and quaternion x, y, z, w; empty: not pinned.
         tolerance: how far a camera may be from this: relative for fx and fy, a fraction of the picture for cx
             and cy and for how far other coefficients D move a point.
+        depth_band_m: near and far z-depth that sight masks were made with in training [m]; empty: not pinned.
 
     Raises:
         SpecError: a value that no camera can have; the sentence names camera and field.
@@ -45,9 +46,10 @@ class CameraSpec:
     rectified: bool = False
     pose: tuple[float, ...] = ()
     tolerance: float = 0.02
+    depth_band_m: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("D", "pose"):
+        for name in ("D", "pose", "depth_band_m"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("name", "mount"):
             self._must(name, isinstance(getattr(self, name), str) and getattr(self, name) != "", "a name")
@@ -68,6 +70,9 @@ class CameraSpec:
         self._must("pose", posed, "x, y, z and a quaternion x, y, z, w of length 1")
         sound = _finite(self.tolerance) and 0 < self.tolerance <= 0.2
         self._must("tolerance", sound, "more than 0, at most 0.2")
+        band = self.depth_band_m
+        banded = not band or (len(band) == 2 and all(map(_finite, band)) and 0 < band[0] < band[1])
+        self._must("depth_band_m", banded, "near and far with 0 < near < far [m], or empty")
 
     def _must(self, name: str, sound: bool, expected: str) -> None:
         if not sound:
@@ -81,7 +86,7 @@ class CameraSpec:
 
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> CameraSpec:
-        """From a camera's entry in spec.json; every field must be there.
+        """From a camera's entry in spec.json; every field but `depth_band_m` must be there.
 
         Raises:
             SpecError: a missing or unknown field, or a value that no camera can have.
@@ -89,7 +94,7 @@ class CameraSpec:
         if not isinstance(body, dict):
             raise SpecError(f"a model's camera must be a mapping; found {body!r}")
         names = [field.name for field in dataclasses.fields(cls)]
-        faults = [f"missing {name}" for name in names if name not in body]
+        faults = [f"missing {name}" for name in names if name not in body and name != "depth_band_m"]
         faults += [f"unknown {name}" for name in body if name not in names]
         if faults:
             found = f"model's camera {body.get('name', '')} must have {', '.join(names)}"
@@ -114,6 +119,7 @@ class CameraSpec:
             D=seen.D,
             rectified=calibration.rectified,
             pose=tuple(round(float(v), 9) for v in pose_numbers(seen.T_link_camera_optical)),
+            depth_band_m=seen.depth_band_m,
         )
 
 

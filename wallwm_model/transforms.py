@@ -29,6 +29,12 @@ def inverse(T: np.ndarray) -> np.ndarray:
     return out
 
 
+def skew(v: np.ndarray) -> np.ndarray:
+    """(3,) -> the (3, 3) matrix of the cross product `v x`."""
+    x, y, z = v
+    return np.array([(0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)])
+
+
 def from_quaternion(translation: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
     """Translation (3,) [m] and quaternion (4,) x y z w -> (4, 4).
 

@@ -17,6 +17,8 @@ class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"keys must be text; found a list or mapping as a key in line {line}")
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise ConfigError(f"key {key.value!r} given twice, in lines {seen[key.value]} and {line}")
             seen[str(key.value)] = line
@@ -46,6 +48,10 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: must be YAML; {' '.join(str(error).split())}") from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+    except (ValueError, TypeError, OverflowError) as error:  # e.g. the day 2026-13-45
+        raise ConfigError(f"{where}: must hold values that exist; found one with {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: must be nested less deeply; found more than can be read") from None
     if body is None:
         return {}
     if not isinstance(body, dict):

@@ -14,11 +14,11 @@ from wallwm_model.calibration.camera import (
     DISTORTION,
     Calibration,
     CameraCalibration,
-    Provenance,
     corner_from_pixel,
     pixel_from_corner,
 )
 from wallwm_model.calibration.files import load_calibration, parse_calibration, save_calibration
+from wallwm_model.calibration.provenance import Provenance
 
 __all__ = [
     "ALIASES",

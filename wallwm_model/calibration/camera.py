@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from wallwm_model.calibration.provenance import Provenance
 from wallwm_model.errors import ConfigError
 from wallwm_model.transforms import inverse, is_transform, rotation_fault
 
@@ -30,34 +29,6 @@ def corner_from_pixel(pixels: Any) -> np.ndarray:
 def pixel_from_corner(distances: Any) -> np.ndarray:
     """Distances from the top left corner [px] -> pixel coordinates (whole number = pixel centre)."""
     return np.asarray(distances, dtype=np.float64) - 0.5
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a calibration comes from.
-
-    Attributes:
-        date: `YYYY-MM-DD`.
-        method: in words, e.g. `ChArUco board 8x6, 24 views, plumb_bob`.
-        residuals: name -> value; the name ends in its unit, e.g. `reprojection_px`, `handeye_mm`.
-    """
-
-    date: str
-    method: str
-    residuals: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        try:
-            if datetime.date.fromisoformat(self.date).isoformat() != self.date:
-                raise ValueError("newer Pythons read other spellings too")
-        except (TypeError, ValueError):
-            raise ConfigError(f"provenance.date must be a day, YYYY-MM-DD; found {self.date!r}") from None
-        method = self.method
-        if not isinstance(method, str) or not method.strip() or method.splitlines() != [method]:
-            raise ConfigError(f"provenance.method must say on one line how; found {self.method!r}")
-        for name, value in self.residuals.items():
-            if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-                raise ConfigError(f"provenance.residuals.{name} must be a number, 0 or more; found {value!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,24 +147,37 @@ class CameraCalibration:
         cx, cy = corner_from_pixel(K[:2, 2]) / size
         return float(fx), float(fy), float(cx), float(cy)
 
+    @property
+    def T_published_raw(self) -> np.ndarray:
+        """(4, 4) pose of the raw optical frame in that of the published pictures: R if they are rectified."""
+        T = np.eye(4)
+        if self.rectified:
+            T[:3, :3] = self.R
+        return T
+
+    def mounted(self, T_link_published: np.ndarray) -> np.ndarray:
+        """(4, 4) T_link_camera_optical (the raw frame's) from a pose found in the published pictures [m]."""
+        T = T_link_published @ self.T_published_raw
+        # Products of rotations leave rounding errors that the file's check would see.
+        U, _, Vt = np.linalg.svd(T[:3, :3])
+        T[:3, :3] = U @ Vt
+        return T
+
     def as_published(self) -> CameraCalibration:
         """What describes the published pictures directly: `self`, or for rectified ones a pinhole.
 
         A rectified picture has intrinsics P, no distortion, and the rectified optical frame, which is turned
-        by R (and, for the second camera of a stereo pair, set off by P's last column).
+        by R about the raw one's origin. The last column of P is not used: it takes points of the first camera
+        of a stereo pair to the picture of the second, which here has a pose of its own.
         """
         if not self.rectified:
             return self
-        K = self.P[:, :3]
-        T_rect_raw = np.eye(4)
-        T_rect_raw[:3, :3] = self.R
-        T_rect_raw[:3, 3] = np.linalg.solve(K, self.P[:, 3])
         return dataclasses.replace(
             self,
-            K=K,
+            K=self.P[:, :3],
             distortion_model="plumb_bob",
             D=(0.0,) * DISTORTION["plumb_bob"],
-            T_link_camera_optical=self.T_link_camera_optical @ inverse(T_rect_raw),
+            T_link_camera_optical=self.T_link_camera_optical @ inverse(self.T_published_raw),
             R=None,
             P=None,
             rectified=False,

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from wallwm_model.calibration.camera import Calibration, CameraCalibration, Provenance
+from wallwm_model.calibration.camera import Calibration, CameraCalibration
+from wallwm_model.calibration.provenance import Provenance
 from wallwm_model.calibration.schema import check_schema
 from wallwm_model.errors import ConfigError
 from wallwm_model.transforms import from_quaternion
@@ -44,7 +45,7 @@ def parse_calibration(body: dict[str, Any], where: str) -> dict[str, CameraCalib
 
 
 def _calibration(body: Any, where: str) -> Calibration:
-    body = _plain_dates(body)
+    body = _plain_dates(body, where)
     check_schema(body, where)
     try:
         cameras = {name: _camera(name, entry) for name, entry in body["cameras"].items()}
@@ -53,10 +54,13 @@ def _calibration(body: Any, where: str) -> Calibration:
     return Calibration(body["robot"], cameras)
 
 
-def _plain_dates(value: Any) -> Any:
-    """YAML reads 2026-11-23 as a date; it is text here."""
+def _plain_dates(value: Any, where: str) -> Any:
+    """YAML reads 2026-11-23 as a date, which is text here, and `1:` as a number, which is no name."""
     if isinstance(value, dict):
-        return {key: _plain_dates(entry) for key, entry in value.items()}
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(f"{where}: keys must be text; found {key!r}")
+        return {key: _plain_dates(entry, where) for key, entry in value.items()}
     return value.isoformat() if isinstance(value, datetime.date) else value
 
 

@@ -136,8 +136,9 @@ class Rig:
         """(6, 6) of a sighting's twist in the optical frame: corner noise, and joints as measured."""
         mount = self._mounts[sighting.camera]
         corners = self.pixel[sighting.camera] ** 2 * np.linalg.inv(sighting.information)
-        J = twists.adjoint(inverse(mount)) @ sighting.joint_jacobian
-        return corners + np.radians(self.noise.joint_deg) ** 2 * J @ J.T
+        joints = sighting.joint_jacobian * self.noise.joint_sigma(sighting.joint_jacobian)
+        J = twists.adjoint(inverse(mount)) @ joints
+        return corners + J @ J.T
 
     def shift(self, state: Adjustment, camera: str) -> tuple[np.ndarray, np.ndarray]:
         """Twist (6,) of a mount since the prior, in the optical frame, and its covariance (6, 6)."""

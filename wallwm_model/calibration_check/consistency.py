@@ -102,6 +102,22 @@ class Verdict:
         """The cameras found off, if they are beyond doubt; else nothing."""
         return frozenset() if self.alternatives else self.bumped
 
+    @property
+    def suspects(self) -> frozenset[str]:
+        """The cameras that one explanation or another finds off."""
+        return self.bumped.union(*self.alternatives) - {BOARD}
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """Cameras that saw the board, but in pictures that no move of theirs would show in: not checked."""
+        seen = (row for row in self.findings if row.camera not in self.suspects)
+        return tuple(row.camera for row in seen if row.shift is None)
+
+    @property
+    def sound(self) -> bool:
+        """Every camera was checked and is in place, and all that was seen is accounted for."""
+        return self.fits and not (self.suspects or self.unseen or self.blind)
+
 
 def check(rig: Rig, cameras: tuple[str, ...] = ()) -> Verdict:
     """Find the smallest explanation; `cameras` are all the robot has.
@@ -111,10 +127,7 @@ def check(rig: Rig, cameras: tuple[str, ...] = ()) -> Verdict:
     """
     parts, known_board = rig.prior.parts, rig.prior.board is not None
     if len(rig.sightings) < 2 and not known_board:
-        raise ObservationError(
-            "the board must be seen by two cameras, or by one on a moving arm at two postures; "
-            f"found {len(rig.sightings)} picture of it"
-        )
+        raise _nothing_to_compare(rig)
     price = quantile(rig.noise.false_alarms / len(parts), _FREEDOM)
     fits = {
         frozenset(chosen): rig.adjust(chosen)
@@ -130,7 +143,7 @@ def check(rig: Rig, cameras: tuple[str, ...] = ()) -> Verdict:
         and one.square_sum - best.square_sum < 2 * np.log(ODDS)
     )
     freedom = _FREEDOM * (len(rig.sightings) - 1 + known_board - len(best.released))
-    return Verdict(
+    verdict = Verdict(
         tuple(_shift(rig, best, part) for part in sorted(best.released)),
         rivals,
         freedom <= 0 or survival(best.square_sum, freedom) > FIT,
@@ -138,6 +151,18 @@ def check(rig: Rig, cameras: tuple[str, ...] = ()) -> Verdict:
         tuple(name for name in cameras if name not in rig.cameras),
         best.T_world_board,
         rig.baseline(best),
+    )
+    if len(verdict.blind) == len(rig.cameras):
+        raise _nothing_to_compare(rig)
+    return verdict
+
+
+def _nothing_to_compare(rig: Rig) -> ObservationError:
+    count = len(rig.sightings)
+    return ObservationError(
+        "the board must be seen by two cameras, or by one on a moving arm at two postures; "
+        f"found {count} picture{'s' * (count != 1)} of it, from {', '.join(rig.cameras)}, with nothing to "
+        "compare them with"
     )
 
 

@@ -19,6 +19,7 @@ class NoiseModel:
         mount_mm, mount_deg: how far off a calibrated mount may be, at most [mm], [degrees].
         focal_pct: how far off a calibrated focal length may be, at most [%].
         joint_deg: standard deviation of a joint's measured angle [degrees].
+        joint_mm: the same of a sliding joint's measured position [mm].
         pixel_floor: corners are never believed more precise than this standard deviation [px].
         false_alarms: accepted share of untouched rigs that are called bumped.
     """
@@ -27,6 +28,7 @@ class NoiseModel:
     mount_deg: float = 0.15
     focal_pct: float = 0.5
     joint_deg: float = 0.05
+    joint_mm: float = 0.1
     pixel_floor: float = 0.03
     false_alarms: float = 1e-3
 
@@ -34,6 +36,14 @@ class NoiseModel:
     def mount_sigma(self) -> np.ndarray:
         """(6,) standard deviations of a mount's twist [m, rad]."""
         return AXIS_SHARE * np.repeat([self.mount_mm * 1e-3, np.radians(self.mount_deg)], 3)
+
+    def joint_sigma(self, jacobian: np.ndarray) -> np.ndarray:
+        """(6, J) twists of a link per unit of each joint -> (J,) standard deviations [rad, m].
+
+        A joint that does not turn the link slides it.
+        """
+        turns = np.linalg.norm(jacobian[3:], axis=0) > 1e-6
+        return np.where(turns, np.radians(self.joint_deg), 1e-3 * self.joint_mm)
 
     @property
     def focal_sigma(self) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 
 from wallwm_model.calibration import CameraCalibration
 from wallwm_model.calibration_check.pen import Colour, Pen
+from wallwm_model.errors import ConfigError
 from wallwm_model.forward_kinematics import ForwardKinematics
 from wallwm_model.transforms import inverse
 from wallwm_model.urdf_kinematics import WORLD
@@ -68,13 +69,26 @@ class Moment:
 
 
 def skeleton(kinematics: ForwardKinematics, joints: Mapping[str, float]) -> np.ndarray:
-    """(N, 2, 3) origins of each link and of the one it hangs on [m]; what stands in the world is left out."""
+    """(N, 2, 3) origins of each link and of the one it hangs on [m].
+
+    What stands in the world is left out, and so is what hangs on a joint whose position is not known: a wheel
+    or a lift that the robot profile does not have.
+    """
+    places = {link: _origin(kinematics, link, joints) for link in kinematics.links}
     ends = [
-        (kinematics.pose(parent, joints)[:3, 3], kinematics.pose(link, joints)[:3, 3])
+        (places[parent], places[link])
         for link, parent in kinematics.parents.items()
-        if parent != WORLD
+        if parent != WORLD and places[parent] is not None and places[link] is not None
     ]
     return np.array(ends).reshape(-1, 2, 3)
+
+
+def _origin(kinematics: ForwardKinematics, link: str, joints: Mapping[str, float]) -> np.ndarray | None:
+    """(3,) of a link in the world [m]; None: a joint on the way to it is not known."""
+    try:
+        return kinematics.pose(link, joints)[:3, 3]
+    except ConfigError:
+        return None
 
 
 def overlay(

@@ -12,8 +12,9 @@ from wallwm_model.calibration_check.prior import BOARD
 def sentences(verdict: Verdict) -> list[str]:
     """What was found, most important first."""
     said = [_off(shift) for shift in verdict.off]
-    if not verdict.bumped:
-        said += ["every camera that saw the board is where its calibration says, within the noise"]
+    if not verdict.suspects:
+        which = "every camera that was checked" if verdict.blind else "every camera that saw the board"
+        said.append(f"{which} is where its calibration says, within the noise")
     if verdict.alternatives:
         named = [" and ".join(sorted(parts)) for parts in verdict.alternatives]
         said.append(
@@ -27,6 +28,11 @@ def sentences(verdict: Verdict) -> list[str]:
         )
     if verdict.unseen:
         said.append(f"not checked, because the board was not seen: {', '.join(verdict.unseen)}")
+    if verdict.blind:
+        said.append(
+            f"not checked, because no move would show in what was seen: {', '.join(verdict.blind)}; show the "
+            "board at more postures, or to more cameras"
+        )
     return said
 
 
@@ -46,7 +52,9 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "off": [_shift(shift) for shift in verdict.off],
         "alternatives": [sorted(parts) for parts in verdict.alternatives],
         "fits": bool(verdict.fits),
+        "sound": bool(verdict.sound),
         "unseen": list(verdict.unseen),
+        "blind": list(verdict.blind),
         "cameras": {
             finding.camera: {
                 "pictures": finding.pictures,

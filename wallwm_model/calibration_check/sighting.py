@@ -30,7 +30,7 @@ class Sighting:
         information: (6, 6) inverse covariance of its left twist in the optical frame, for corners to 1 px.
         focal: (6,) by how much that twist changes per unit of relative error in the focal length.
         T_world_link: (4, 4) link that carries the camera, from forward kinematics [m].
-        joint_jacobian: (6, J) twist of that link, in its own frame, per radian of each joint.
+        joint_jacobian: (6, J) twist of that link, in its own frame, per radian or metre of each joint.
         square_sum: sum of squared reprojection errors [px^2], of `corners` corners.
     """
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-
-def skew(v: np.ndarray) -> np.ndarray:
-    """(3,) -> the (3, 3) matrix of the cross product `v x`."""
-    x, y, z = v
-    return np.array([(0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)])
+from wallwm_model.transforms import skew
 
 
 def exp(twist: np.ndarray) -> np.ndarray:

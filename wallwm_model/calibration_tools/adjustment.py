@@ -48,7 +48,7 @@ class Fit:
         return float(np.sqrt(np.mean(np.concatenate(self.residuals) ** 2) * 2))
 
 
-def adjust(points: np.ndarray, views: Sequence[View], model: str) -> Fit:
+def adjust(points: np.ndarray, views: Sequence[View], model: str) -> tuple[Fit, list[View]]:
     """Fit a lens to views of a board.
 
     Args:
@@ -56,22 +56,22 @@ def adjust(points: np.ndarray, views: Sequence[View], model: str) -> Fit:
         views: what was found.
         model: one of `lens.MODELS`.
 
+    Returns:
+        The fit, and the views that it is of: those in which the board has a pose in front of the lens.
+
     Raises:
         CalibrationError: no lens fits.
     """
     K, D = _start(points, views, model)
-    poses = []
-    for view in views:
-        pose = lens.board_pose(points[view.ids], view.pixels, K, model, D)
-        if pose is None:
-            raise CalibrationError(
-                f"{view.source}: the board must lie in front of the lens; found no such pose"
-            )
-        poses.append(np.concatenate(pose))
+    found = [(view, lens.board_pose(points[view.ids], view.pixels, K, model, D)) for view in views]
+    views = [view for view, pose in found if pose is not None]
+    poses = [np.concatenate(pose) for _, pose in found if pose is not None]
+    if not views:
+        raise CalibrationError("the board must lie in front of the lens; found no such pose in any view")
     fit = _minimise(points, views, model, K, np.asarray(D, np.float64), np.array(poses))
     if _pose_again(points, views, model, fit):
         fit = _minimise(points, views, model, fit.K, fit.D, fit.poses)
-    return fit
+    return fit, views
 
 
 def _pose_again(points: np.ndarray, views: Sequence[View], model: str, fit: Fit) -> bool:

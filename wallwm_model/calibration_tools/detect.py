@@ -46,6 +46,7 @@ class Miss:
 REASONS = {
     "none": "no board in sight",
     "few": f"fewer than {MIN_CORNERS} corners in sight",
+    "line": "corners in one line only",
     "blurred": "blurred",
     "mirrored": "mirrored board",
     "ids": "markers that this board does not have",
@@ -76,6 +77,8 @@ class Detector:
             return Miss(source, self._why_not(grey, places, markers))
         if {int(i) for i in np.asarray(markers).ravel()} - self._own:
             return Miss(source, "ids")
+        if in_line(ids, self.board.columns - 1):
+            return Miss(source, "line")
         return View(source, ids, pixels, (grey.shape[1], grey.shape[0]), edge, stamp_ns)
 
     def _why_not(self, grey: np.ndarray, places, markers) -> str:
@@ -91,6 +94,12 @@ class Detector:
         """Corners (each 1, 4, 2) and ids (M,) of all markers of the dictionary, on the board or not."""
         places, ids, _ = self._markers.detectMarkers(grey)
         return places, np.zeros(0, int) if ids is None else ids.ravel()
+
+
+def in_line(ids: np.ndarray, columns: int) -> bool:
+    """Whether corners (N,) of a board with `columns` of them in a row lie on one line: no pose follows."""
+    places = np.stack(np.divmod(ids, columns), axis=1).astype(np.float64)
+    return bool(np.linalg.matrix_rank(places - places[0]) < 2)
 
 
 def layout_fits(board: Board, places, ids) -> bool:

@@ -39,6 +39,8 @@ def diagnose(board: Board, missed: Sequence[Miss], pictures: Sequence[np.ndarray
         hint = _other_size(board, pictures)
     elif reason == "blurred":
         hint = "hold board and camera still, add light, focus"
+    elif reason == "line":
+        hint = "bring more rows of the board into the picture"
     elif reason == "few":
         hint = _other_pattern(board, pictures) or "bring more of the board into the picture, or nearer"
     return f"{listed}: {hint}" if hint else listed

@@ -40,14 +40,13 @@ def check_motion(M: np.ndarray, B: np.ndarray, after: str = "") -> None:
     if robot[0] < np.radians(1.0) and seen[0] > MIN_TURN_RAD:
         raise CalibrationError(
             f"the pictures show the board turning by {np.degrees(seen[0]):.0f} degrees while the robot "
-            "reports "
-            "none: check the links and the joint states"
+            "reports none: check the links and the joint states"
         )
     if robot[0] < MIN_TURN_RAD:
         raise CalibrationError(
             "degenerate motion, pure translation: poses must differ by turns of "
-            f"{np.degrees(MIN_TURN_RAD):.0f} "
-            f"degrees or more; found {np.degrees(robot[0]):.1f} degrees{after}: turn the wrist between views"
+            f"{np.degrees(MIN_TURN_RAD):.0f} degrees or more; found {np.degrees(robot[0]):.1f} "
+            f"degrees{after}: turn the wrist between views"
         )
     if robot[1] < MIN_SECOND_TURN_RAD:
         raise CalibrationError(
@@ -66,9 +65,8 @@ def check_result(result: HandEye) -> None:
     if result.rms_px > MAX_RMS_PX:
         raise CalibrationError(
             f"robot and pictures contradict each other: corners must lie within {MAX_RMS_PX:g} px RMS of "
-            "where the "
-            f"robot puts them; found {result.rms_px:.1f} px (did the board slip, are links, joints and "
-            "stamps right?)"
+            f"where the robot puts them; found {result.rms_px:.1f} px (did the board slip, are links, joints "
+            "and stamps right?)"
         )
     off = abs(result.scale - 1)
     if off > max(MAX_SCALE_ERROR, 4 * result.scale_deviation):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from wallwm_model.transforms import inverse
+from wallwm_model.transforms import inverse, skew
 
 Solution = tuple[np.ndarray, np.ndarray]  # X, Z
 
@@ -111,14 +111,9 @@ def _dual(T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _dual_rows(qa: np.ndarray, da: np.ndarray, qc: np.ndarray, dc: np.ndarray) -> np.ndarray:
     """(6, 8) of one pair of motions: equation 31 of the paper."""
-    top = np.hstack([(qa - qc)[1:, None], _skew((qa + qc)[1:]), np.zeros((3, 4))])
-    low = np.hstack([(da - dc)[1:, None], _skew((da + dc)[1:]), (qa - qc)[1:, None], _skew((qa + qc)[1:])])
+    top = np.hstack([(qa - qc)[1:, None], skew((qa + qc)[1:]), np.zeros((3, 4))])
+    low = np.hstack([(da - dc)[1:, None], skew((da + dc)[1:]), (qa - qc)[1:, None], skew((qa + qc)[1:])])
     return np.vstack([top, low])
-
-
-def _skew(v: np.ndarray) -> np.ndarray:
-    x, y, z = v
-    return np.array([(0, -z, y), (z, 0, -x), (-y, x, 0)])
 
 
 def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from wallwm_model.calibration_tools import lens
 from wallwm_model.calibration_tools.adjustment import Fit, adjust
 from wallwm_model.calibration_tools.board import Board
 from wallwm_model.calibration_tools.coverage import GRID, Coverage
-from wallwm_model.calibration_tools.detect import View
+from wallwm_model.calibration_tools.detect import View, in_line
 from wallwm_model.errors import CalibrationError
 
 MIN_VIEWS = 10
@@ -86,14 +86,20 @@ def calibrate_intrinsics(board: Board, views: Sequence[View], model: str) -> Int
     if len(sizes) > 1:
         found = ", ".join(f"{w}x{h}" for w, h in sizes)
         raise CalibrationError(f"all pictures must have the same size; found {found}")
-    _check_regions(board, views, model)
-    _check_perspective(board, views)
-    fit = adjust(board.corners, views, model)
-    kept, dropped = _without_bad_views(views, fit)
-    if dropped:
+    sound = [view for view in views if not in_line(view.ids, board.columns - 1)]
+    _check_count(sound)
+    _check_regions(board, sound, model)
+    _check_perspective(board, sound)
+    fit, kept = adjust(board.corners, sound, model)
+    _check_count(kept)
+    better, _ = _without_bad_views(kept, fit)
+    if len(better) < len(kept):
+        _check_count(better)
+        fit, kept = adjust(board.corners, better, model)
         _check_count(kept)
-        fit = adjust(board.corners, kept, model)
-    result = Intrinsics(board, model, sizes[0], tuple(kept), tuple(dropped), fit)
+    used = {id(view) for view in kept}
+    dropped = tuple(view.source for view in views if id(view) not in used)
+    result = Intrinsics(board, model, sizes[0], tuple(kept), dropped, fit)
     _check_result(result)
     return result
 
@@ -123,8 +129,7 @@ def _check_regions(board: Board, views: Sequence[View], model: str) -> None:
         drawing = " / ".join("".join("x" if n >= 4 else "." for n in row) for row in grid)
         raise CalibrationError(
             f"too little of the picture is covered: the board must appear in {MIN_REGIONS} of its "
-            f"{GRID[0]}x{GRID[1]} "
-            f"regions; found {seen} (seen x, not seen ., from the top: {drawing})"
+            f"{GRID[0]}x{GRID[1]} regions; found {seen} (seen x, not seen ., from the top: {drawing})"
         )
 
 
@@ -163,22 +168,20 @@ def _check_result(result: Intrinsics) -> None:
         raise CalibrationError(
             f"the board does not fit the pictures: corners must lie within {MAX_RMS_PX:g} px RMS, all but "
             f"{MAX_OUTLIERS:.0%} of them; found {result.believed_px:.2f} px and {share:.0%} farther off (is "
-            "the board "
-            f"flat, is the lens model {result.model} right, is the focus fixed?)"
+            f"the board flat, is the lens model {result.model} right, is the focus fixed?)"
         )
     if not (0 < cx < width and 0 < cy < height) or not 0.4 < fx / fy < 2.5:
         raise CalibrationError(
-            f"the principal point must lie in the picture and fx, fy be alike; found cx {cx:.1f}, cy "
-            f"{cy:.1f}, "
-            f"fx {fx:.1f}, fy {fy:.1f} px: add views tilted to all sides"
+            f"the principal point must lie in the picture and fx, fy be alike; found cx {cx:.1f}, "
+            f"cy {cy:.1f}, fx {fx:.1f}, fy {fy:.1f} px: add views tilted to all sides"
         )
     parts = 100 * result.deviation[:4] / (fx, fy, width, height)
     if not (parts < MAX_DEVIATION_PCT).all():
         worst = int(np.argmax(parts))
         raise CalibrationError(
             f"the views do not determine the lens: {('fx', 'fy', 'cx', 'cy')[worst]} must be certain to "
-            f"{MAX_DEVIATION_PCT:g} %; found {parts[worst]:.2f} %: add views tilted to all sides, near and "
-            "far"
+            f"{MAX_DEVIATION_PCT:g} %; found {parts[worst]:.2f} %: add views tilted to all sides, near "
+            "and far"
         )
 
 

@@ -7,11 +7,11 @@ import datetime
 
 import numpy as np
 
-from wallwm_model.calibration import CameraCalibration, Provenance
+from wallwm_model.calibration import CameraCalibration
+from wallwm_model.calibration.provenance import renewed
 from wallwm_model.calibration_tools.handeye import HandEye
 from wallwm_model.calibration_tools.intrinsics import Intrinsics
 from wallwm_model.errors import CalibrationError
-from wallwm_model.transforms import inverse
 
 
 def with_intrinsics(camera: CameraCalibration, result: Intrinsics, date: datetime.date) -> CameraCalibration:
@@ -22,9 +22,8 @@ def with_intrinsics(camera: CameraCalibration, result: Intrinsics, date: datetim
     """
     if camera.rectified:
         raise CalibrationError(
-            f"camera {camera.name}: its pictures are published rectified (rectified: true), so its lens "
-            "must come "
-            "from whoever rectifies them: ./wallwm calibrate import"
+            f"camera {camera.name}: its pictures are published rectified (rectified: true), so its lens must "
+            "come from whoever rectifies them: ./wallwm calibrate import"
         )
     squares = f"{result.board.columns}x{result.board.rows}"
     text = f"from a ChArUco board ({squares}), {len(result.views)} views, {result.model}"
@@ -38,7 +37,7 @@ def with_intrinsics(camera: CameraCalibration, result: Intrinsics, date: datetim
         D=tuple(float(d) for d in result.fit.D),
         R=None,
         P=None,
-        provenance=_provenance(camera, "intrinsics", text, residuals, date),
+        provenance=renewed(camera.provenance, {"intrinsics": text}, date.isoformat(), residuals),
     )
 
 
@@ -46,12 +45,6 @@ def with_handeye(
     camera: CameraCalibration, link: str, result: HandEye, date: datetime.date
 ) -> CameraCalibration:
     """The camera with link and T_link_camera_optical as measured (on the pictures as they are published)."""
-    # Rectified pictures have a turned optical frame; the file keeps the raw one.
-    T_published_raw = inverse(camera.as_published().T_link_camera_optical) @ camera.T_link_camera_optical
-    X = result.X @ T_published_raw
-    # Products of rotations leave rounding errors that the file's check would see.
-    U, _, Vt = np.linalg.svd(X[:3, :3])
-    X[:3, :3] = U @ Vt
     residuals = {
         "handeye_mm": round(result.deviation_m * 1e3, 4),
         "handeye_deg": round(float(np.degrees(result.deviation_rad)), 5),
@@ -62,8 +55,8 @@ def with_handeye(
     return dataclasses.replace(
         camera,
         link=link,
-        T_link_camera_optical=X,
-        provenance=_provenance(camera, "mount", text, residuals, date),
+        T_link_camera_optical=camera.mounted(result.X),
+        provenance=renewed(camera.provenance, {"mount": text}, date.isoformat(), residuals),
     )
 
 
@@ -71,17 +64,3 @@ def new_camera(name: str, size: tuple[int, int], link: str) -> CameraCalibration
     """A camera of which nothing is known but its name, so that what is measured can be filled in."""
     K = np.array([[size[0], 0, (size[0] - 1) / 2], [0, size[0], (size[1] - 1) / 2], [0, 0, 1]], float)
     return CameraCalibration(name, size[0], size[1], K, "plumb_bob", (0.0,) * 5, link, np.eye(4))
-
-
-def _provenance(
-    camera: CameraCalibration, part: str, text: str, residuals: dict[str, float], date: datetime.date
-) -> Provenance:
-    """`part` (intrinsics or mount) measured anew; what is said about the other part stays, with its date."""
-    parts, kept = [f"{part} {text}"], {}
-    if camera.provenance is not None:
-        other, old = ("mount" if part == "intrinsics" else "intrinsics"), camera.provenance
-        method = next((p for p in old.method.split("; ") if p.startswith(other)), f"{other} {old.method}")
-        parts.append(method if method.endswith(")") else f"{method} ({old.date})")
-        of_mount = {name for name in old.residuals if name.startswith(("handeye", "mount"))}
-        kept = {k: v for k, v in old.residuals.items() if (k in of_mount) == (other == "mount")}
-    return Provenance(date.isoformat(), "; ".join(parts), {**kept, **residuals})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -64,7 +63,8 @@ class SightMasks:
         pairs = combinations(range(len(keys)), 2)
         self._pairs = [tuple(sorted(pair, key=keys.__getitem__)) for pair in pairs]
         self._relative: dict[tuple[int, int], np.ndarray] = {}
-        self._mask = self._spare = self._blank()
+        self._mask = self._new()  # no pair is known yet, so the first update works out all of them
+        self._mask.flags.writeable = False
 
     def update(self, poses: Sequence[np.ndarray]) -> np.ndarray:
         """The mask (V*P, V*P) bool, True where one patch may attend to another, for the cameras' poses.
@@ -87,7 +87,7 @@ class SightMasks:
             if before is None or np.abs(T_b_a - before).max() > _STILL:
                 moved[a, b] = T_b_a
         if moved:
-            mask = self._writeable()
+            mask = self._new()
             for a, b in self._pairs:
                 rows, cols = self._block(a), self._block(b)
                 if (a, b) in moved:
@@ -98,7 +98,7 @@ class SightMasks:
                     mask[rows, cols] = self._mask[rows, cols]
                     mask[cols, rows] = self._mask[cols, rows]
             mask.flags.writeable = False
-            self._mask, self._spare = mask, self._mask
+            self._mask = mask
             self._relative |= moved
         return self._mask
 
@@ -106,19 +106,13 @@ class SightMasks:
         count = self.patches[0] * self.patches[1]
         return slice(view * count, (view + 1) * count)
 
-    def _blank(self) -> np.ndarray:
+    def _new(self) -> np.ndarray:
+        """Every view sees itself; what views see of each other is to be filled in."""
         tokens = self._block(len(self.names)).start
-        mask = np.zeros((tokens, tokens), dtype=bool)
+        mask = np.empty((tokens, tokens), dtype=bool)
         for view in range(len(self.names)):
             mask[self._block(view), self._block(view)] = True
         return mask
-
-    def _writeable(self) -> np.ndarray:
-        """A mask to fill: the last but one if nobody holds it any more; new memory costs milliseconds."""
-        if self._spare is self._mask or sys.getrefcount(self._spare) > _ALONE:
-            return self._blank()
-        self._spare.flags.writeable = True
-        return self._spare
 
     def _checked(self, poses: Sequence[np.ndarray]) -> list[np.ndarray]:
         if len(poses) != len(self.names):
@@ -151,10 +145,3 @@ def _grid(patches: tuple[int, int]) -> tuple[int, int]:
 def _transposed(seen: np.ndarray) -> np.ndarray:
     """(P, Q) bool -> (Q, P): OpenCV's transpose goes by tiles, several times faster than a strided copy."""
     return cv2.transpose(seen.view(np.uint8)).view(bool).reshape(seen.shape[::-1])
-
-
-class _Holder:
-    held = np.empty(0)
-
-
-_ALONE = sys.getrefcount(_Holder.held)  # of an array that one attribute holds and nothing else

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,9 @@ import numpy as np
 from wallwm_model.calibration import CameraCalibration, load_calibration
 from wallwm_model.calibration_check.consistency import Verdict
 from wallwm_model.calibration_check.snapshot import Claims, Snapshot
-from wallwm_model.calibration_tools.frames import Frame, folder_frames
-from wallwm_model.errors import CalibrationError, ConfigError, ObservationError
+from wallwm_model.errors import ConfigError, ObservationError
 from wallwm_ros.calibrate.check_session import Order, Say, Session
-from wallwm_ros.calibrate.sources import Source, joint_topics
+from wallwm_ros.calibrate.stored import stored
 from wallwm_ros.core.calibration import load_calibrations
 from wallwm_ros.core.config import load_robot
 from wallwm_ros.core.postures import PostureGate
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 POLL_S, SHOW_S = 0.05, 0.5
 SILENCE_S = 10.0  # a robot that has shown nothing for this long is not there
-MOST = 30  # postures of one camera that are used from a recording or a folder
 _HINTS = {
     "moving": "{found} of {wanted} postures; hold still for a picture",
     "known": "{found} of {wanted} postures; let the wrist cameras see the board from another side",
@@ -50,8 +49,9 @@ def check(order: Order, say: Say, enough: Callable[[], bool] = lambda: False) ->
     if order.images or order.recording:
         from wallwm_model.forward_kinematics import load_kinematics
 
-        session = Session(order, calibrations, load_kinematics(profile), say)
-        for snapshot in stored(order, profile):
+        kinematics = load_kinematics(profile)
+        session = Session(order, calibrations, kinematics, say)
+        for snapshot in stored(order, profile, calibrations, kinematics, say):
             session.add(snapshot)
         return session.finish()
     return _live(order, profile, calibrations, say, enough)
@@ -92,44 +92,6 @@ def parse_patches(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def stored(order: Order, profile: RobotProfile) -> Iterator[Snapshot]:
-    """Postures from a folder or a recording, camera by camera: each picture comes with its own joints.
-
-    Raises:
-        CalibrationError: nothing there, or pictures without joints.
-    """
-    for camera in profile.cameras:
-        if order.images:
-            frames = folder_frames(order.images / camera.name)
-        else:
-            from wallwm_ros.bridge.recording import recorded_frames
-
-            topics = joint_topics(profile, Source(recording=order.recording))
-            frames = recorded_frames(order.recording, camera.topic, topics)
-        for frame in _postures(frames, camera.name):
-            picture = frame.picture
-            if picture.ndim == 2:
-                picture = np.repeat(picture[..., None], 3, axis=2)
-            yield Snapshot({camera.name: picture}, frame.joints)
-
-
-def _postures(frames: Iterator[Frame], camera: str) -> Iterator[Frame]:
-    """The first picture of each posture."""
-    gate, found = PostureGate(still_ns=0), 0
-    for frame in frames:
-        if not frame.joints:
-            raise CalibrationError(
-                f"{camera}: every picture must come with joints; found none at {frame.source}"
-            )
-        joints = np.array([frame.joints[name] for name in sorted(frame.joints)])
-        if not frame.moving and gate.offer(frame.stamp_ns, joints) == "new":
-            gate.take(joints)
-            found += 1
-            yield frame
-        if found == MOST:
-            return
-
-
 def draw_figure(order: Order, path: Path, say: Say) -> None:
     """Draw masks that follow the arms of the simulated robot, without ROS.
 
@@ -168,11 +130,12 @@ def _live(
             last = _collect(order, session, port, status.update)
         verdict = session.finish()
         _publish(session, port, last, verdict)
-        while order.watch and not enough():
-            time.sleep(SHOW_S)
-            found = port.newest()
-            if not isinstance(found, str):
-                _publish(session, port, found, verdict)
+        with contextlib.suppress(KeyboardInterrupt):  # ends watching, not the verdict
+            while order.watch and not enough():
+                time.sleep(SHOW_S)
+                found = port.newest()
+                if not isinstance(found, str):
+                    _publish(session, port, found, verdict)
         return verdict
 
 

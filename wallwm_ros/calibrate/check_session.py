@@ -128,7 +128,7 @@ class Session:
         }
 
     def finish(self) -> Verdict | None:
-        """Judge; write pictures, report and baseline; tell the user.
+        """Judge; tell the user; write pictures, report and baseline.
 
         Raises:
             ObservationError: nothing was seen that says anything.
@@ -137,13 +137,13 @@ class Session:
         if self._examiner is None and not self._snapshots:
             raise ObservationError("pictures and joints of one moment must be there; found none")
         verdict = self._examiner.verdict() if self._examiner else None
-        self._write(verdict)
-        if verdict is not None:
+        if verdict is not None:  # said first: drawing takes its time, and may fail
             _print(verdict)
             for sentence in sentences(verdict):
                 self._say(sentence)
-            if self._order.save:
-                self._keep(self._order.save, verdict)
+        self._write(verdict)
+        if verdict is not None and self._order.save:
+            self._keep(self._order.save, verdict)
         return verdict
 
     def _write(self, verdict: Verdict | None) -> None:
@@ -163,7 +163,7 @@ class Session:
         self._say(f"overlays: {folder}")
 
     def _keep(self, path: Path, verdict: Verdict) -> None:
-        if verdict.bumped or not verdict.fits or verdict.unseen:
+        if not verdict.sound:
             raise ConfigError(
                 "--save keeps a rig in which every camera was seen to be in place; found "
                 f"{'; '.join(sentences(verdict))}"

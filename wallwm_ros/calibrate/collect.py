@@ -83,8 +83,7 @@ class Collected:
             found = float(np.median(known)) * self.board.marker_m / self.board.square_m
             raise CalibrationError(
                 f"markers must be {self.board.marker_m / self.board.square_m:.2f} of a square as told by "
-                "--square and "
-                f"--marker; found {found:.2f}: measure both on the print"
+                f"--square and --marker; found {found:.2f}: measure both on the print"
             )
 
 

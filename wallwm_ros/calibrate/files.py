@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from wallwm_model.calibration import (
-    Calibration,
-    CameraCalibration,
-    Provenance,
-    load_calibration,
-    save_calibration,
-)
+from wallwm_model.calibration import CameraCalibration, Provenance, load_calibration
 from wallwm_model.calibration.camera_info_yaml import (
     Intrinsics,
     format_camera_info_yaml,
     read_camera_info_yaml,
 )
 from wallwm_model.calibration.easy_handeye import Mount, read_easy_handeye
+from wallwm_model.calibration.provenance import renewed
 from wallwm_model.errors import ConfigError
-from wallwm_model.transforms import angle_between
-from wallwm_ros.core.calibration import calibration_path
+from wallwm_ros.calibrate.results import Place, Say, calibration_file
 from wallwm_ros.core.config import load_robot
 from wallwm_ros.core.options import unknown
-from wallwm_ros.core.paths import data_path
-from wallwm_ros.core.robot import RobotProfile
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,7 @@ class Import:
         rectified: whether the published pictures are rectified; None: as before, false for a new camera.
         file: calibration file; None: the one that the profile names, else calibration/<robot>.yaml.
         date: YYYY-MM-DD of the calibration; empty: when the newest of the files was written.
+        write: change the file itself, not the draft beside it.
     """
 
     robot: str
@@ -60,6 +48,7 @@ class Import:
     rectified: bool | None = None
     file: Path | None = None
     date: str = ""
+    write: bool = False
 
 
 def import_camera(order: Import, say: Say) -> None:
@@ -74,20 +63,15 @@ def import_camera(order: Import, say: Say) -> None:
         raise ConfigError(f"robot {profile.name}: {unknown('camera', order.camera, profile.camera_names)}")
     if order.intrinsics is None and order.handeye is None:
         raise ConfigError("import needs --intrinsics FILE or --handeye FILE; found neither")
-    path = calibration_file(profile, order.camera, order.file)
-    calibration = load_calibration(path) if path.is_file() else Calibration(profile.name, {})
-    if calibration.robot != profile.name:
-        raise ConfigError(f"{path}: robot must be {profile.name!r}; found {calibration.robot!r}")
-    old = calibration.cameras.get(order.camera)
+    place = Place.of(profile, order.camera, order.file, order.write)
+    known = place.read(profile.name)
+    old = known.cameras.get(order.camera)
     new = _merged(order, old, _intrinsics(order), _mount(order, old))
-    save_calibration(path, calibration.replaced(new))
-    for line in describe(new, old):
-        say(line)
-    say(f"written to {path}")
+    place.save(known, new, old, say)
     if not next(c.calibration for c in profile.cameras if c.name == order.camera):
         say(
             f"robot {profile.name} does not use it yet: give camera {order.camera} of its profile the key "
-            f"calibration: {path.name}"
+            f"calibration: {place.file.name}"
         )
 
 
@@ -106,33 +90,6 @@ def export_camera(robot: str, camera: str, out: Path, file: Path | None, say: Sa
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from None
     say(f"intrinsics of {camera} written to {out}; its mount stays in {path}")
-
-
-def calibration_file(profile: RobotProfile, camera: str, file: Path | None) -> Path:
-    """A given calibration file, else the one that the profile names, else calibration/<robot>.yaml."""
-    if file is not None:
-        return file
-    named = next((c for c in profile.cameras if c.name == camera and c.calibration), None)
-    return calibration_path(named) if named else data_path("calibration") / f"{profile.name}.yaml"
-
-
-def describe(new: CameraCalibration, old: CameraCalibration | None) -> list[str]:
-    """What a camera's calibration says, and how far it is from the one before, for people."""
-    fx, fy, cx, cy = new.K[0, 0], new.K[1, 1], new.K[0, 2], new.K[1, 2]
-    lines = [
-        f"{new.name}: {new.width}x{new.height}, {new.distortion_model}, fx {fx:.2f}, fy {fy:.2f}, "
-        f"cx {cx:.2f}, cy {cy:.2f} px, on {new.link}"
-    ]
-    if old is not None and old.link == new.link:
-        was, now = old.T_link_camera_optical, new.T_link_camera_optical
-        moved_mm = 1e3 * np.linalg.norm(now[:3, 3] - was[:3, 3])
-        turned_deg = np.degrees(angle_between(was[:3, :3], now[:3, :3]))
-        change = 100 * (new.K[0, 0] / new.width) / (old.K[0, 0] / old.width) - 100
-        lines.append(
-            f"against the calibration of {old.provenance.date}: mount {moved_mm:.1f} mm and {turned_deg:.2f} "
-            f"degrees away, focal length {change:+.2f} %"
-        )
-    return lines
 
 
 def _intrinsics(order: Import) -> Intrinsics | None:
@@ -192,28 +149,20 @@ def _merged(
     if order.frame:
         values["frame"] = order.frame
     values["provenance"] = _provenance(order, old)
-    return CameraCalibration(**values)
+    new = CameraCalibration(**values)
+    if mount is None or not new.rectified:
+        return new
+    # The board was found in rectified pictures, whose optical frame is turned; the file keeps the raw one.
+    return dataclasses.replace(new, T_link_camera_optical=new.mounted(mount.T_link_camera))
 
 
 def _provenance(order: Import, old: CameraCalibration | None) -> Provenance:
-    """Says which part came from which file; residuals stay with the part that stays."""
-    files = [file for file in (order.intrinsics, order.handeye) if file is not None]
-    date = order.date or max(datetime.date.fromtimestamp(f.stat().st_mtime) for f in files).isoformat()
-    parts = [f"intrinsics imported from {order.intrinsics.name}"] if order.intrinsics else []
-    parts += [f"mount imported from {order.handeye.name}"] if order.handeye else []
-    residuals = {}
-    if old is not None and len(files) == 1:
-        kept = "mount" if order.intrinsics else "intrinsics"
-        origin = old.provenance
-        # An import over an import would otherwise drag along what it has replaced.
-        method = next((p for p in origin.method.split("; ") if p.startswith(kept)), f"{kept} {origin.method}")
-        parts.append(method if method.endswith(")") else f"{method} ({origin.date})")
-        hand = {
-            name: value for name, value in origin.residuals.items() if name.startswith(("handeye", "mount"))
-        }
-        rest = {name: value for name, value in origin.residuals.items() if name not in hand}
-        residuals = hand if order.intrinsics else rest
-    return Provenance(date, "; ".join(parts), residuals)
+    """Says which part came from which file; what is said of the other part stays."""
+    files = {"intrinsics": order.intrinsics, "mount": order.handeye}
+    new = {part: f"imported from {file.name}" for part, file in files.items() if file is not None}
+    given = [file for file in files.values() if file is not None]
+    date = order.date or max(datetime.date.fromtimestamp(f.stat().st_mtime) for f in given).isoformat()
+    return renewed(old.provenance if old else None, new, date)
 
 
 def _read(path: Path) -> str:

@@ -21,13 +21,16 @@ from wallwm_model.calibration_tools.handeye_checks import MIN_POSES
 from wallwm_model.calibration_tools.record import with_handeye
 from wallwm_model.calibration_tools.report import report_handeye
 from wallwm_model.errors import ConfigError
+from wallwm_model.forward_kinematics import ForwardKinematics
 from wallwm_model.transforms import inverse
+from wallwm_model.urdf_kinematics import WORLD, known
 from wallwm_ros.calibrate.collect import Collected, gather
 from wallwm_ros.calibrate.intrinsics import summary
 from wallwm_ros.calibrate.results import Place
 from wallwm_ros.calibrate.sources import Source, find_camera, open_frames
 from wallwm_ros.core.robot_file import load_robot
 
+IN_VAIN = 20  # pictures of the board without a joint that has never come; then it never will
 TURN_DEG, SECOND_TURN_DEG = 35.0, 20.0  # what guidance asks for, root mean square over pairs of postures
 
 
@@ -73,8 +76,8 @@ def run_handeye(order: HandEyeOrder, console: Console) -> HandEye:
     old = known.cameras.get(camera.name)
     if old is None:
         raise ConfigError(
-            f"{place.file} must hold the lens of {camera.name}; measure it first: ./wallwm calibrate "
-            "intrinsics"
+            f"{place.file} must hold the lens of {camera.name}; measure it first: "
+            "./wallwm calibrate intrinsics"
         )
     link = order.link or old.link
     _check_links(link, order.board_link, camera.name)
@@ -86,6 +89,7 @@ def run_handeye(order: HandEyeOrder, console: Console) -> HandEye:
             lambda coverage, found: needs(order.poses, coverage, relative.of(found)),
             console, order.source.live, not order.source.images, relative.usable,
         )  # fmt: skip
+        relative.require()
         collected.require(MIN_POSES)
         collected.check_markers()
         samples = [Sample(view, relative(frame.joints)) for frame, view in collected.frames]
@@ -97,7 +101,7 @@ def run_handeye(order: HandEyeOrder, console: Console) -> HandEye:
     _tell(result, collected, console)
     _, page = report_handeye(order.out, f"{camera.name}-handeye", result, [summary(collected)])
     console.print(f"[green]report[/] {escape(str(page))}")
-    place.save(known, new, old, console)
+    place.save(known, new, old, lambda text: console.print(escape(text), soft_wrap=True))
     return result
 
 
@@ -114,10 +118,19 @@ def needs(wanted: int, coverage: Coverage, M: list[np.ndarray]) -> list[Need]:
 
 
 class _Relative:
-    """Joints -> T_cameralink_boardlink by forward kinematics."""
+    """Joints -> T_cameralink_boardlink by forward kinematics.
 
-    def __init__(self, kinematics, link: str, board_link: str) -> None:
+    Raises:
+        ConfigError: a link that the robot does not have.
+    """
+
+    def __init__(self, kinematics: ForwardKinematics, link: str, board_link: str) -> None:
         self._kinematics, self._link, self._board_link = kinematics, link, board_link
+        self._in_vain: int | None = 0  # frames without a needed joint; None once one had them all
+        self._last: Mapping[str, float] | None = None  # joints of the last of them
+        for name in (link, board_link):
+            if name != WORLD:
+                known(name, kinematics.links, "the robot description")
 
     def __call__(self, joints: Mapping[str, float] | None) -> np.ndarray:
         camera, board = (self._kinematics.pose(name, joints or {}) for name in (self._link, self._board_link))
@@ -133,16 +146,28 @@ class _Relative:
             return "without joint positions"
         if frame.moving:
             return "taken while the robot moved"
-        self(frame.joints)  # a joint that is missing is missing in all frames: refuse at once
+        try:
+            self(frame.joints)
+        except ConfigError:
+            if self._in_vain is not None:  # else it has come before and will come again
+                self._in_vain, self._last = self._in_vain + 1, frame.joints
+                if self._in_vain >= IN_VAIN:
+                    raise
+            return "without a joint position that is needed"
+        self._in_vain = None
         return ""
+
+    def require(self) -> None:
+        """Refuse joints that never came. Raises ConfigError with their names."""
+        if self._in_vain and self._last is not None:
+            self(self._last)
 
 
 def _check_links(link: str, board_link: str, camera: str) -> None:
     if link == board_link:
         raise ConfigError(
             f"camera {camera} and board must move against each other; found both on {link} (--board-link "
-            "names the "
-            "gripper that holds the board before a fixed camera)"
+            "names the gripper that holds the board before a fixed camera)"
         )
 
 
@@ -150,8 +175,7 @@ def _coverage(order: HandEyeOrder, lens: CameraCalibration, size: tuple[int, int
     if size != (lens.width, lens.height):
         raise ConfigError(
             f"camera {order.camera}: pictures must have the size of its calibrated lens, "
-            f"{lens.width}x{lens.height}; "
-            f"found {size[0]}x{size[1]}"
+            f"{lens.width}x{lens.height}; found {size[0]}x{size[1]}"
         )
     return Coverage(order.board, size, lens.K, lens.distortion_model, lens.D, order.poses)
 
@@ -168,6 +192,5 @@ def _tell(result: HandEye, collected: Collected, console: Console) -> None:
     console.print(table)
     console.print(
         f"mount certain to {result.deviation_m * 1e3:.2f} mm and {np.degrees(result.deviation_rad):.3f} "
-        "degrees; corners "
-        f"{result.rms_px:.2f} px RMS from where the robot puts them"
+        f"degrees; corners {result.rms_px:.2f} px RMS from where the robot puts them"
     )

@@ -66,8 +66,8 @@ def run_intrinsics(order: IntrinsicsOrder, console: Console) -> Intrinsics:
     old = known.cameras.get(camera.name)
     if old is None and not order.link:
         raise ConfigError(
-            f"camera {camera.name} is new in {place.file}: --link must name the link that carries it, or "
-            "world"
+            f"camera {camera.name} is new in {place.file}: --link must name the link that carries it, "
+            "or world"
         )
     with open_frames(order.source, profile, camera, with_joints=False) as (frames, _):
         collected = gather(
@@ -84,7 +84,7 @@ def run_intrinsics(order: IntrinsicsOrder, console: Console) -> Intrinsics:
     _tell(result, collected, console)
     _, page = report_intrinsics(order.out, f"{camera.name}-intrinsics", result, [summary(collected)])
     console.print(f"[green]report[/] {escape(str(page))}")
-    place.save(known, new, old, console)
+    place.save(known, new, old, lambda text: console.print(escape(text), soft_wrap=True))
     if old is None:
         console.print(
             f"[yellow]the mount of {camera.name} has not been measured[/]: ./wallwm calibrate handeye"
@@ -108,8 +108,8 @@ def _tell(result: Intrinsics, collected: Collected, console: Console) -> None:
     console.print(summary(collected))
     K, deviation = result.fit.K, result.deviation
     console.print(
-        f"RMS {result.rms_px:.3f} px; fx {K[0, 0]:.2f} +- {deviation[0]:.2f}, fy {K[1, 1]:.2f} +- "
-        f"{deviation[1]:.2f}, "
+        f"RMS {result.rms_px:.3f} px; "
+        f"fx {K[0, 0]:.2f} +- {deviation[0]:.2f}, fy {K[1, 1]:.2f} +- {deviation[1]:.2f}, "
         f"cx {K[0, 2]:.2f} +- {deviation[2]:.2f}, cy {K[1, 2]:.2f} +- {deviation[3]:.2f} px"
     )
     if result.dropped:

@@ -62,8 +62,7 @@ def print_board(board: Board, out: Path, console: Console) -> None:
     console.print(f"[green]written[/] {escape(str(out))}: {board}")
     console.print(
         f"print it {width:.0f} x {height:.0f} mm large, without scaling, and glue it to something flat and "
-        "stiff; then "
-        "measure a square and a marker on the print: those are --square and --marker"
+        "stiff; then measure a square and a marker on the print: those are --square and --marker"
     )
 
 

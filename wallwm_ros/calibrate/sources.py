@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wallwm_model.calibration_tools.frames import Frame, folder_frames
 from wallwm_model.errors import ConfigError
+from wallwm_ros.core.joint_names import joint_names, renamed
 from wallwm_ros.core.options import unknown
 from wallwm_ros.core.robot import Camera, RobotProfile
 
@@ -78,25 +80,35 @@ def joint_topics(profile: RobotProfile, source: Source) -> tuple[str, ...]:
 def open_frames(
     source: Source, profile: RobotProfile, camera: Camera, with_joints: bool
 ) -> Iterator[tuple[Iterator[Frame], ForwardKinematics | None]]:
-    """The pictures, and with joints the robot's kinematics.
+    """The pictures, and with joints the robot's kinematics. Joints go by the profile's names.
 
     Raises:
         WallWMError: a source that is not there or cannot be read.
     """
     topics = joint_topics(profile, source) if with_joints and not source.images else ()
+    names = {name: joint_names(profile, name) for name in topics}
     topic = source.topic or camera.topic
     if source.images:
-        yield folder_frames(source.images, source.joints), _kinematics(profile, with_joints)
+        frames = named_frames(folder_frames(source.images, source.joints), profile)
+        yield frames, _kinematics(profile, with_joints)
     elif source.recording:
         from wallwm_ros.bridge.recording import recorded_frames
 
-        yield recorded_frames(source.recording, topic, topics), _kinematics(profile, with_joints)
+        yield recorded_frames(source.recording, topic, topics, names), _kinematics(profile, with_joints)
     else:
         from wallwm_ros.bridge.camera_feed import CameraFeed
         from wallwm_ros.bridge.robot_description import kinematics_of
 
-        with CameraFeed(topic, camera.transport == "compressed", topics) as feed:
+        with CameraFeed(topic, camera.transport == "compressed", topics, names) as feed:
             yield feed.frames(), kinematics_of(feed.node, profile) if with_joints else None
+
+
+def named_frames(frames: Iterator[Frame], profile: RobotProfile) -> Iterator[Frame]:
+    """Frames of a folder, whose table may call joints as the profile or as the robot's messages do."""
+    names = joint_names(profile)
+    for frame in frames:
+        joints = None if frame.joints is None else renamed(frame.joints, names)
+        yield dataclasses.replace(frame, joints=joints)
 
 
 def _kinematics(profile: RobotProfile, wanted: bool) -> ForwardKinematics | None:

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(help="Calibrate a robot's cameras.", no_args_is_help=True)
+BUMPED, INCONCLUSIVE = 3, 4  # exit codes of `check`
 
 Robot = Annotated[str, typer.Option(help="Robot profile: a name in config/robots, or a path.")]
 CameraName = Annotated[str, typer.Option(help="Camera, as in the robot profile.")]
-CalibrationFile = Annotated[
-    Path | None, typer.Option("--file", help="Calibration file; default: calibration/<robot>.yaml.")
-]
+FILE_HELP = "Calibration file; default: the robot profile's, else calibration/<robot>.yaml."
+CalibrationFile = Annotated[Path | None, typer.Option("--file", help=FILE_HELP)]
 
 Images = Annotated[Path | None, typer.Option(help="Folder of pictures, instead of live topics.")]
 Recording = Annotated[
@@ -27,9 +27,7 @@ Dictionary = Annotated[str, typer.Option(help="OpenCV's name of the markers.")]
 Legacy = Annotated[bool, typer.Option(help="Board printed by OpenCV before 4.6.")]
 LensModel = Annotated[str, typer.Option(help="plumb_bob, rational_polynomial or equidistant (fisheye).")]
 ReportFolder = Annotated[Path, typer.Option("--out", help="Folder for the report.")]
-Write = Annotated[
-    bool, typer.Option("--write", help="Change the calibration file itself, not a copy beside it.")
-]
+Write = Annotated[bool, typer.Option("--write", help="Change the file itself, not a draft beside it.")]
 
 
 @app.callback()
@@ -161,12 +159,13 @@ def import_(
     ] = None,
     date: Annotated[str, typer.Option(help="YYYY-MM-DD; default: that of the newest file.")] = "",
     file: CalibrationFile = None,
+    write: Write = False,
 ) -> None:
     """Take over what camera_calibration or easy_handeye found."""
     from wallwm_ros.calibrate.files import Import, import_camera
 
-    order = Import(robot, camera, intrinsics, handeye, link, frame, depth_band, rectified, file, date)
-    import_camera(order, typer.echo)
+    values = (robot, camera, intrinsics, handeye, link, frame, depth_band, rectified, file, date, write)
+    import_camera(Import(*values), typer.echo)
 
 
 @app.command("export")
@@ -185,7 +184,7 @@ def export(
 @app.command("check")
 def check(
     robot: Robot = "sim",
-    file: CalibrationFile = None,
+    file: Annotated[Path | None, typer.Option(help="Default: the files that the profile names.")] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder with a folder of pictures and joints.csv for each camera.")
     ] = None,
@@ -215,15 +214,19 @@ def check(
         Path | None, typer.Option(help="Only draw masks that follow the simulated arms, into this PNG.")
     ] = None,
 ) -> None:
-    """See whether the calibration still holds, and which camera was bumped."""
+    """See whether the calibration still holds, and which camera was bumped.
+
+    Exit codes: 0 all cameras were checked and are in place (or --no-board), 1 an error, 2 wrong usage, 3 a
+    camera is off, 4 none is known to be off, but not all could be checked or not all that was seen explained.
+    """
     from wallwm_model.calibration_tools.board import Board
     from wallwm_ros.calibrate.check import check as run_check
     from wallwm_ros.calibrate.check import draw_figure, parse_patches
     from wallwm_ros.calibrate.check_session import Order
 
     order = Order(
-        robot=robot,
-        file=file,
+        robot,
+        file,
         images=images,
         recording=recording,
         board=Board.parse(squares, square, marker, dictionary, legacy) if board else None,
@@ -242,5 +245,5 @@ def check(
         draw_figure(order, figure, typer.echo)
         return
     verdict = run_check(order, typer.echo)
-    if verdict is not None and verdict.bumped:
-        raise typer.Exit(1)
+    if verdict is not None and not verdict.sound:
+        raise typer.Exit(BUMPED if verdict.bumped else INCONCLUSIVE)

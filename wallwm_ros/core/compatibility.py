@@ -36,8 +36,8 @@ def check_compatible(
         allow_uncalibrated: take a camera without calibration as it is, wherever it looks.
 
     Raises:
-        SpecError: robot, joints, cameras, action space, rate or normalisation differ; says how. Or a camera has
-            no calibration, so that nobody knows.
+        SpecError: robot, joints, cameras, action space, rate or normalisation differ; says how. Or a camera
+            has no calibration, so that nobody knows.
         ConfigError: the model does not have `mode`.
     """
     if spec.robot != profile.name:
@@ -67,8 +67,8 @@ def check_compatible(
     unknown = uncalibrated(spec, calibrations)
     if unknown and not allow_uncalibrated:
         raise SpecError(
-            f"every camera of robot {profile.name} must have a calibration file in its profile, or nobody knows "
-            f"whether model {spec.name} sees what it was trained on; found none for {', '.join(unknown)} "
+            f"every camera of robot {profile.name} must have a calibration file in its profile, or nobody "
+            f"knows whether model {spec.name} sees what it was trained on; found none for {', '.join(unknown)} "
             "(allow_uncalibrated takes them as they are)"
         )
     for camera in spec.cameras:

@@ -159,7 +159,7 @@ class SightMaker:
         if config.mask_method not in self._made:
             cameras = [self._calibrations[name] for name in names]
             sight = Sight(cameras, self._kinematics, spec.joints, spec.patches, config.mask_method)
-            # A link that the robot does not have shows here, and the first observation is as fast as the rest.
+            # A link that the robot does not have shows here, and the first mask is as fast as the rest.
             sight.mask(np.asarray(spec.normalisation.mean))
             self._made[config.mask_method] = sight
         return self._made[config.mask_method]
