@@ -8,7 +8,7 @@ pytest.importorskip("typer")
 
 from tiny_engine import tiny_spec  # noqa: E402
 
-from wallwm_model.bundle import write_manifest  # noqa: E402
+from wallwm_model.bundle import REQUIRED, write_manifest  # noqa: E402
 from wallwm_ros.cli.main import main  # noqa: E402
 from wallwm_ros.core.config import ControlConfig, PolicyConfig, SimConfig  # noqa: E402
 from wallwm_ros.core.options import build  # noqa: E402
@@ -23,7 +23,7 @@ def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
     folder.mkdir()
     (folder / "spec.json").write_text(tiny_spec().to_json())
-    for name in ("observe.onnx", "act.onnx"):
+    for name in REQUIRED[1:]:
         (folder / name).write_bytes(name.encode() * 100)
     write_manifest(folder)
     return folder

@@ -68,7 +68,8 @@ def check_compatible(
     if unknown and not allow_uncalibrated:
         raise SpecError(
             f"every camera of robot {profile.name} must have a calibration file in its profile, or nobody "
-            f"knows whether model {spec.name} sees what it was trained on; found none for {', '.join(unknown)} "
+            f"knows whether model {spec.name} sees what it was trained on; "
+            f"found none for {', '.join(unknown)} "
             "(allow_uncalibrated takes them as they are)"
         )
     for camera in spec.cameras:
