@@ -20,7 +20,7 @@ def serve(folder: Path, bundle: str = "sound", **parameters: object) -> Iterator
     """policy_node with the tiny engine, an active control_node and the tiny robot, until it is closed."""
     bench = LiveBench(int(os.environ.get("ROS_DOMAIN_ID") or 43), folder)
     policy = _arguments(model=folder / bundle, observation_timeout_s=3.0, **PATIENT, **parameters)
-    control = _arguments(joint_state_timeout_s=5.0)
+    control = _arguments(joint_state_timeout_s=5.0, heartbeat_timeout_s=5.0)
     try:
         bench.start("tiny_robot", str(HERE / "tiny_robot.py"))
         bench.start("policy_node", str(HERE / "tiny_policy_node.py"), *policy)

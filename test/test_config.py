@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 from wallwm_model.errors import ConfigError
-from wallwm_ros.core.config import ControlConfig, PolicyConfig, RuntimeConfig, SimConfig
+from wallwm_ros.core.config import ControlConfig, PolicyConfig, SimConfig
 from wallwm_ros.core.options import build, option, options
 from wallwm_ros.core.paths import data_path
+from wallwm_ros.core.runtime_config import RuntimeConfig
 
 CLASSES = (PolicyConfig, ControlConfig, SimConfig)
 

@@ -2,51 +2,13 @@
 
 import numpy as np
 import pytest
+from controller_bench import HOME, MS, PROFILE, STEP, Bench, D, move
 
 from wallwm_ros.core.chunk import Chunk
-from wallwm_ros.core.config import ControlConfig, load_robot
-from wallwm_ros.core.controller import Controller, Measured, State
+from wallwm_ros.core.config import ControlConfig
+from wallwm_ros.core.control_state import ControlState, Measured
+from wallwm_ros.core.controller import Controller
 from wallwm_ros.core.cycle import ControlCycle, SimulatedClock, start_in
-
-PROFILE = load_robot("sim")
-D = len(PROFILE.joints)
-HOME = np.tile([0.1, -1.1, 0.5, 0.0, 1.1, 0.0, 0.06], 2)
-MS = 1_000_000
-STEP = 50 * MS
-
-
-def move(distance=0.5, steps=20, generation=1, begin=HOME, **fields):
-    """A minimum-jerk move of every arm joint; the grippers hold."""
-    t = np.arange(1, steps + 1) / steps
-    arm = np.array([joint.unit == "rad" for joint in PROFILE.joints])
-    rows = begin + distance * (10 * t**3 - 15 * t**4 + 6 * t**5)[:, None] * arm
-    return Chunk(generation, PROFILE.joint_names, rows, STEP, **fields)
-
-
-class Bench:
-    """A controller, its clock, and an arm that is always where it was commanded to be."""
-
-    def __init__(self, **config):
-        self.controller = Controller(PROFILE, ControlConfig(**config))
-        self.now = 1_000_000_000
-        self.arm = HOME.copy()
-        self.measured_at = None  # a time here freezes the joint states
-        self.commands = []
-        self.controller.activate()
-
-    def tick(self, count=1, period=10 * MS, measured=True):
-        for _ in range(count):
-            self.now += period
-            time_ns = self.now if self.measured_at is None else self.measured_at
-            status = self.controller.tick(self.now, Measured(self.arm, time_ns) if measured else None)
-            if status.command is not None:
-                self.arm = status.command
-                self.commands.append(status.command)
-        return status
-
-    def submit(self, chunk, start_ns=0):
-        self.controller.submit(chunk, start_ns)
-        return self.tick()
 
 
 @pytest.fixture
@@ -60,7 +22,7 @@ def test_nothing_is_commanded_before_activation():
     controller = Controller(PROFILE, ControlConfig())
     controller.submit(move())
     status = controller.tick(10, Measured(HOME, 10))
-    assert (status.state, status.command, status.reason) == (State.INACTIVE, None, "not activated")
+    assert (status.state, status.command, status.reason) == (ControlState.INACTIVE, None, "not activated")
 
 
 def test_nothing_is_commanded_before_the_first_joint_state():
@@ -78,7 +40,7 @@ def test_the_command_starts_where_the_arm_is():
     bench.arm = HOME + 0.123
     status = bench.tick()
     np.testing.assert_array_equal(status.command, HOME + 0.123)
-    assert (status.state, status.reason, status.settled) == (State.HOLD, "ready", False)
+    assert (status.state, status.reason, status.settled) == (ControlState.HOLD, "ready", False)
     bench.tick(50)
     np.testing.assert_allclose(bench.arm, HOME + 0.123, atol=1e-12)
 
@@ -86,11 +48,11 @@ def test_the_command_starts_where_the_arm_is():
 def test_a_chunk_is_executed_and_then_held(bench):
     chunk = move(caption="reach the red cube with the left arm")
     status = bench.submit(chunk)
-    assert status.state == State.TRACKING and "1/0: reach the red cube" in status.reason
+    assert status.state == ControlState.TRACKING and "1/0: reach the red cube" in status.reason
     steps = [bench.tick(5).step for _ in range(10)]
     assert steps == list(range(1, 11))
     status = bench.tick(60)
-    assert (status.state, status.settled, status.step, status.steps) == (State.HOLD, True, 20, 20)
+    assert (status.state, status.settled, status.step, status.steps) == (ControlState.HOLD, True, 20, 20)
     np.testing.assert_allclose(status.command, chunk.values[-1], atol=1e-6)
     held = bench.tick(100)
     np.testing.assert_allclose(held.command, chunk.values[-1], atol=1e-9)
@@ -121,12 +83,12 @@ def test_a_chunk_that_starts_late_loses_its_late_rows(bench):
 def test_a_chunk_waits_for_its_start(bench):
     begin = bench.now + 300 * MS
     status = bench.submit(move(), begin)
-    assert status.state == State.HOLD and status.generation == 0
+    assert status.state == ControlState.HOLD and status.generation == 0
     while bench.now < begin - 10 * MS:
         status = bench.tick()
         np.testing.assert_allclose(status.command, HOME, atol=1e-12)
     status = bench.tick()
-    assert status.state == State.TRACKING and status.step == 0
+    assert status.state == ControlState.TRACKING and status.step == 0
     assert bench.tick(5).step == 1
 
 
@@ -145,19 +107,16 @@ def test_chunks_are_joined_without_a_jolt(bench):
     bench.tick(40)
     bench.submit(move(-0.4, generation=2, begin=bench.arm))
     bench.tick(150)
-    commands = np.array(bench.commands)
-    for order, name in ((1, "velocity"), (2, "acceleration"), (3, "jerk")):
-        worst = np.abs(np.diff(commands, n=order, axis=0)).max(axis=0) / 0.01**order
-        assert np.all(worst <= PROFILE.limit(name) * (1 + 1e-6) + 1e-6), name
+    bench.assert_inside()
 
 
 def test_a_stop_request_stops_inside_the_limits_and_holds(bench):
     bench.submit(move(1.0))
     bench.tick(45)
     status = bench.submit(Chunk.stop(2, PROFILE.joint_names))
-    assert status.state == State.STOPPING and "request of plan 2" in status.reason
+    assert status.state == ControlState.STOPPING and "request of plan 2" in status.reason
     status = bench.tick(60)
-    assert (status.state, status.generation, status.settled) == (State.HOLD, 2, False)
+    assert (status.state, status.generation, status.settled) == (ControlState.HOLD, 2, False)
     stopped = bench.arm
     bench.tick(100)
     np.testing.assert_allclose(bench.arm, stopped, atol=1e-9)
@@ -172,7 +131,7 @@ def test_a_stop_request_at_rest_changes_nothing(bench):
     before = bench.arm
     bench.submit(Chunk.stop(2, PROFILE.joint_names))
     status = bench.tick(50)
-    assert status.state == State.HOLD
+    assert status.state == ControlState.HOLD
     np.testing.assert_allclose(bench.arm, before, atol=1e-9)
 
 
@@ -180,19 +139,19 @@ def test_old_joint_states_stop_the_arm(bench):
     bench.submit(move(1.0))
     bench.tick(30)
     bench.measured_at = bench.now
-    assert bench.tick(24).state == State.TRACKING
+    assert bench.tick(24).state == ControlState.TRACKING
     status = bench.tick(2)
-    assert status.state == State.STOPPING and "joint states are older than 250 ms" in status.reason
+    assert status.state == ControlState.STOPPING and "joint states are older than 250 ms" in status.reason
     status = bench.tick(60)
-    assert status.state == State.HOLD and "older than 250 ms" in status.reason
+    assert status.state == ControlState.HOLD and "older than 250 ms" in status.reason
     status = bench.submit(move(generation=2))
-    assert status.rejected == 1 and status.state == State.HOLD
+    assert status.rejected == 1 and status.state == ControlState.HOLD
     bench.measured_at = None
     assert bench.tick().reason.startswith("ready again; stopped: joint states are older")
     status = bench.submit(move(generation=1, sequence=5))
     assert "was stopped" in status.reason
     status = bench.submit(move(0.2, generation=3, begin=bench.arm))
-    assert status.state == State.TRACKING and "refused" not in status.reason
+    assert status.state == ControlState.TRACKING and "refused" not in status.reason
 
 
 def test_joint_states_that_are_not_finite_stop_the_arm(bench):
@@ -200,14 +159,14 @@ def test_joint_states_that_are_not_finite_stop_the_arm(bench):
     bench.tick(30)
     bench.now += 10 * MS
     status = bench.controller.tick(bench.now, Measured(np.full(D, np.nan), bench.now))
-    assert status.state == State.STOPPING and "not finite" in status.reason
+    assert status.state == ControlState.STOPPING and "not finite" in status.reason
 
 
 def test_a_chunk_that_runs_out_is_held(bench):
     chunk = move(0.3, final=False)
     bench.submit(chunk)
     status = bench.tick(200)
-    assert status.state == State.HOLD and status.settled and "ran out" in status.reason
+    assert status.state == ControlState.HOLD and status.settled and "ran out" in status.reason
     np.testing.assert_allclose(bench.arm, chunk.values[-1], atol=1e-6)
 
 
@@ -221,7 +180,7 @@ def test_a_target_beyond_the_limits_ends_at_the_limits(bench):
 def test_refusals_are_counted_and_told_until_the_next_chunk(bench):
     bench.controller.reject("chunk 9/9 refused: not readable")
     status = bench.submit(move(np.nan))
-    assert status.rejected == 2 and "nan" in status.reason and status.state == State.HOLD
+    assert status.rejected == 2 and "nan" in status.reason and status.state == ControlState.HOLD
     status = bench.submit(move(generation=2))
     assert status.rejected == 2 and "refused" not in status.reason
 
@@ -242,7 +201,7 @@ def test_time_that_goes_back_is_a_new_beginning(bench):
     bench.now -= 20_000 * MS
     bench.arm = HOME + 0.3
     status = bench.tick()
-    assert status.state == State.HOLD
+    assert status.state == ControlState.HOLD
     np.testing.assert_array_equal(status.command, HOME + 0.3)
 
 
@@ -262,7 +221,7 @@ def test_a_halt_ends_the_plan(bench):
     bench.submit(move(1.0))
     bench.tick(40)
     bench.controller.halt("being switched off")
-    assert bench.tick().state == State.STOPPING
+    assert bench.tick().state == ControlState.STOPPING
     assert bench.tick(50).reason == "being switched off"
 
 
@@ -299,7 +258,9 @@ def test_the_cycle_reports_at_its_own_rate_and_every_change():
     assert len(sent) == 20 and 4 <= len(reports) - 4 <= 6
     cycle.submit(move(), 0)
     run(1)
-    assert reports[-1][0].state == State.TRACKING and reports[-1][1] == 10 * MS and not cycle.standing()
+    assert (
+        reports[-1][0].state == ControlState.TRACKING and reports[-1][1] == 10 * MS and not cycle.standing()
+    )
     cycle.deactivate()
     run(10)
     assert len(sent) == 21

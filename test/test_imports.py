@@ -16,6 +16,7 @@ ROS = (
     "rcl_interfaces",
     "sensor_msgs",
     "std_msgs",
+    "std_srvs",
     "geometry_msgs",
     "trajectory_msgs",
     "lifecycle_msgs",

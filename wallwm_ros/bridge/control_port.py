@@ -13,7 +13,7 @@ from wallwm_model.errors import ObservationError
 from wallwm_msgs.msg import ControlStatus
 from wallwm_ros.bridge import joint_states, qos
 from wallwm_ros.bridge.stamps import to_stamp
-from wallwm_ros.core.controller import Measured, Status
+from wallwm_ros.core.control_state import Measured, Status
 from wallwm_ros.core.robot import RobotProfile, StateSource
 
 WARN_EVERY_S = 5.0
@@ -92,6 +92,8 @@ class StatusOutput:
         message.command = [] if status.command is None else status.command.tolist()
         message.measured = [] if status.measured is None else status.measured.tolist()
         message.rejected, message.period_ms = status.rejected, period_ns / 1e6
+        message.dropped_steps, message.missed_periods = status.dropped_steps, status.missed_periods
+        message.seam_velocity, message.seam_acceleration = status.seam_velocity, status.seam_acceleration
         self._publisher.publish(message)
 
     def close(self, node: Node) -> None:

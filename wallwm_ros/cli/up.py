@@ -51,8 +51,9 @@ def _checked(robot: str, mode: str, params: Path | None) -> Path:
     Raises:
         ConfigError: what is wrong, in one sentence.
     """
-    from wallwm_ros.core.config import RuntimeConfig, load_robot
+    from wallwm_ros.core.config import load_robot
     from wallwm_ros.core.paths import data_path
+    from wallwm_ros.core.runtime_config import RuntimeConfig
 
     if mode not in MODES:
         raise ConfigError(f"--mode must be one of {', '.join(MODES)}; found {mode!r}")

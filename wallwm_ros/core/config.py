@@ -5,19 +5,17 @@ Nodes declare their ROS parameters from these classes; a YAML file in ROS parame
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from wallwm_model.engines import ENGINES
 from wallwm_model.errors import ConfigError
-from wallwm_model.spec import SOURCES
-from wallwm_ros.core.options import build, check_all, option, unknown
+from wallwm_model.spec import CONDITIONERS, SOURCES
+from wallwm_ros.core.options import check_all, option
 from wallwm_ros.core.robot_file import load_robot
-from wallwm_ros.core.yaml_files import read_yaml
 
-__all__ = ["ControlConfig", "PolicyConfig", "RuntimeConfig", "SimConfig", "load_robot"]
+__all__ = ["ControlConfig", "PolicyConfig", "SimConfig", "load_robot"]
 
+LEAST_HEARTBEAT_S = 0.2
 ROBOT = "robot profile: a name in config/robots, or a YAML file"
 
 
@@ -39,10 +37,31 @@ class PolicyConfig:
         60.0, "largest time between the parts of one observation", "ms", low=1, high=1000
     )
     observation_timeout_s: float = option(
-        2.0, "wait this long for a sound observation", "s", low=0.05, high=60
+        2.0, "wait this long for a sound observation, at rest and while the arm moves", "s", low=0.05, high=60
+    )
+    clock_timeout_s: float = option(
+        2.0, "simulated time counts as paused when it stands still for this long", "s", low=0.1, high=60
     )
     event_timeout_s: float = option(
         30.0, "an event without its own timeout ends then", "s", low=0.5, high=600
+    )
+    event_replan_s: float = option(
+        0.0,
+        "an event under way is inferred again on this period, and extended as long as it is not over; "
+        "0: one chunk from rest to rest",
+        "s",
+        low=0,
+        high=60,
+        live=True,
+    )
+    inference_timeout_s: float = option(
+        4.0, "a goal ends when the engine has not answered for this long", "s", low=0.05, high=60
+    )
+    target_slack: float = option(
+        0.25,
+        "targets outside a joint's limits by more than this part of their range are an engine's fault",
+        low=0,
+        high=10,
     )
     task_timeout_s: float = option(120.0, "a task without its own timeout ends then", "s", low=0.5, high=3600)
     text_source: str = option(
@@ -50,6 +69,11 @@ class PolicyConfig:
         "what unified mode reads; instruction: the task, atomic: what to do now, staircase: reasoned",
         choices=SOURCES,
         live=True,
+    )
+    conditioner: str = option(
+        "words",
+        "what encodes captions and instructions; words: the word encoder, vlm: beside the pictures",
+        choices=CONDITIONERS,
     )
     replan_steps: int = option(
         0,
@@ -60,7 +84,7 @@ class PolicyConfig:
     )
     blend_steps: int = option(
         4,
-        "unified mode leads over to a chunk in so many steps, unless the model takes committed ones",
+        "a chunk takes over from the one before in so many steps, unless the model takes committed ones",
         low=0,
         high=64,
         live=True,
@@ -135,6 +159,12 @@ class ControlConfig:
     joint_state_timeout_s: float = option(
         0.25, "shaped stop when joint states are older than this", "s", low=0.01, high=5
     )
+    heartbeat_timeout_s: float = option(
+        0.5, "shaped stop when a policy that was heard is silent for this long; 0: never", "s", low=0, high=10
+    )
+    takeover_timeout_s: float = option(
+        0.25, "shaped stop when an operator's newest command is older than this", "s", low=0.02, high=5
+    )
     max_start_ahead_s: float = option(2.0, "refuse chunks that start later than this", "s", low=0, high=60)
     settle_position: float = option(
         0.001, "command counts as arrived this near", "rad or m", low=1e-6, high=0.1
@@ -151,6 +181,11 @@ class ControlConfig:
 
     def __post_init__(self) -> None:
         check_all(self)
+        if 0 < self.heartbeat_timeout_s < LEAST_HEARTBEAT_S:
+            raise ConfigError(
+                f"heartbeat_timeout_s must be 0, or at least {LEAST_HEARTBEAT_S:g}, the time of four beats; "
+                f"found {self.heartbeat_timeout_s:g}"
+            )
         if self.status_rate_hz > self.rate_hz:
             raise ConfigError(
                 f"status_rate_hz must be at most rate_hz={self.rate_hz:g}; found {self.status_rate_hz:g}"
@@ -187,52 +222,3 @@ class SimConfig:
 
     def __post_init__(self) -> None:
         check_all(self)
-
-
-@dataclass(frozen=True)
-class RuntimeConfig:
-    """All parameters together; `load` reads overrides from a ROS parameter file."""
-
-    policy_node: PolicyConfig = field(default_factory=PolicyConfig)
-    control_node: ControlConfig = field(default_factory=ControlConfig)
-    sim_robot_node: SimConfig = field(default_factory=SimConfig)
-
-    @classmethod
-    def load(cls, path: Path) -> RuntimeConfig:
-        """Defaults, overridden by the ROS parameter file at `path`.
-
-        Raises:
-            ConfigError: unknown node or parameter, or a wrong value; names the file.
-        """
-        kinds = {f.name: f.default_factory for f in dataclasses.fields(cls)}
-        sections = read_yaml(path)
-        common = _parameters(sections.pop("/**", None), "/**", path)
-        if common.keys() - {"use_sim_time", "robot"}:
-            raise ConfigError(
-                f"{path}: /**: only robot and use_sim_time belong to all nodes; found {sorted(common)}"
-            )
-        shared = {"robot": common["robot"]} if "robot" in common else {}
-        for name in sections:
-            if name.strip("/") not in kinds:
-                raise ConfigError(f"{path}: {unknown('node', name, kinds)}")
-        values = {name.strip("/"): _parameters(body, name, path) for name, body in sections.items()}
-        for own in values.values():
-            own.pop("use_sim_time", None)
-        return cls(
-            **{
-                name: build(kind, shared | values.get(name, {}), f"{path}: {name}")
-                for name, kind in kinds.items()
-            }
-        )
-
-
-def _parameters(body: object, name: str, path: Path) -> dict:
-    """The `ros__parameters` mapping of one node section."""
-    if body is None:
-        return {}
-    if not isinstance(body, dict) or list(body) != ["ros__parameters"]:
-        raise ConfigError(f"{path}: {name}: must hold one key, ros__parameters; found {body!r}")
-    inner = body["ros__parameters"] or {}
-    if not isinstance(inner, dict):
-        raise ConfigError(f"{path}: {name}: ros__parameters must hold a mapping; found {inner!r}")
-    return dict(inner)

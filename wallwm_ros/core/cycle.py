@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 from wallwm_ros.core.chunk import Chunk
 from wallwm_ros.core.clock import Clock
-from wallwm_ros.core.controller import Controller, Measured, State, Status
+from wallwm_ros.core.control_state import ControlState, Measured, Status
+from wallwm_ros.core.controller import Controller
+
+_STANDING = (ControlState.HOLD, ControlState.INACTIVE, ControlState.ESTOPPED)
 
 Send = Callable[[Status], None]
 Report = Callable[[Status, int], None]
@@ -78,16 +81,21 @@ class ControlCycle:
         self._controller.submit(chunk, start_ns)
 
     def reject(self, reason: str) -> None:
-        """A chunk that could not be read."""
+        """A chunk, or an operator's command, that could not be used."""
         self._controller.reject(reason)
 
     def halt(self, reason: str) -> None:
         """Ask for a shaped stop."""
         self._controller.halt(reason)
 
+    def reset_estop(self) -> str:
+        """End a latched emergency stop; why that cannot be, empty if it is done."""
+        with self._lock:
+            return self._controller.reset_estop()
+
     def standing(self) -> bool:
         """No motion is commanded."""
-        return self.last is None or self.last.state in (State.HOLD, State.INACTIVE)
+        return self.last is None or self.last.state in _STANDING
 
 
 class SimulatedClock:

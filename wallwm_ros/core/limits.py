@@ -118,6 +118,24 @@ class MotionLimiter:
         """One tick of the fastest stop."""
         self.state = self._brake(period_s)
 
+    def way_to_stop(self) -> np.ndarray:
+        """(N,) upper bound of how far each axis still moves in the fastest stop [unit]; cheap."""
+        return self._way_to_stop(self.state)
+
+    def stop_path(self, count: int) -> np.ndarray:
+        """(count, N) positions on the fastest stop, at equal times, its end the last [unit]."""
+        path = self._stopping.solve(self.state, self._rest)
+        if path is None:
+            return np.tile(self.state.position, (count, 1))
+        return np.array([path.at_time(path.duration * k / count)[0] for k in range(1, count + 1)])
+
+    def _way_to_stop(self, state: MotionState) -> np.ndarray:
+        limits, speed, acceleration = self.limits, np.abs(state.velocity), np.abs(state.acceleration)
+        fastest = speed + acceleration**2 / (2 * limits.jerk)
+        return fastest * (
+            acceleration / limits.jerk + fastest / limits.acceleration + limits.acceleration / limits.jerk
+        )
+
     def _brake(self, period_s: float) -> MotionState:
         path = self._stopping.solve(self.state, self._rest)
         if path is None:  # no motion can be computed: the command freezes
@@ -149,10 +167,7 @@ class MotionLimiter:
         sound = (peak <= limits.velocity * (1 + _SLACK)) & np.isfinite(state.position)
         low = np.minimum(limits.low, self.state.position) - _SLACK
         high = np.maximum(limits.high, self.state.position) + _SLACK
-        # Upper bound of the way to a stop: cheap, and enough away from the limits.
-        fastest = np.abs(v) + a**2 / (2 * limits.jerk)
-        duration = np.abs(a) / limits.jerk + fastest / limits.acceleration + limits.acceleration / limits.jerk
-        room = fastest * duration
+        room = self._way_to_stop(state)  # enough to know away from the limits
         near = (state.position - room < low) | (state.position + room > high)
         if near.any():
             path = self._stopping.solve(state, self._rest)

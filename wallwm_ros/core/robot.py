@@ -26,6 +26,7 @@ class Joint:
         unit: `rad`, `m`, or `quaternion` (four columns in a row, x y z w, make one orientation).
         low, high: position limits [rad, m]; for an end-effector coordinate, one side of the workspace box.
         velocity, acceleration, jerk: limits [unit/s, unit/s^2, unit/s^3]; a quaternion's: of the rotation.
+        lead: its targets are due this much earlier, to make up for a slow drive [s].
     """
 
     name: str
@@ -35,6 +36,7 @@ class Joint:
     velocity: float
     acceleration: float
     jerk: float
+    lead: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,20 @@ class CommandOutput:
 
 
 @dataclass(frozen=True)
+class WorkspaceBox:
+    """Where the origin of a link may be.
+
+    Attributes:
+        link: as in the robot's description.
+        low, high: corners x y z, in the description's world [m].
+    """
+
+    link: str
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class RobotProfile:
     """What the runtime knows about one robot.
 
@@ -104,8 +120,9 @@ class RobotProfile:
         states: topics with measured values; together they fill every column once.
         commands: for each command interface the robot has, its topics; together they carry every column once.
         interface: the one used unless a parameter says otherwise.
-        description: where its links are: `mujoco` (the simulated robot), `topic` (/robot_description) or the path
-            of a URDF file; empty: nowhere.
+        description: where its links are: `mujoco` (the simulated robot), `topic` (/robot_description) or the
+            path of a URDF file; empty: nowhere.
+        workspace: boxes that links keep inside of, for a robot whose joints are commanded.
     """
 
     name: str
@@ -115,6 +132,7 @@ class RobotProfile:
     commands: dict[str, tuple[CommandOutput, ...]]
     interface: str
     description: str = ""
+    workspace: tuple[WorkspaceBox, ...] = ()
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -138,7 +156,7 @@ class RobotProfile:
         return tuple(columns[::4])
 
     def limit(self, name: str) -> np.ndarray:
-        """(D,) of one limit: `low`, `high`, `velocity`, `acceleration` or `jerk` [unit of each joint]."""
+        """(D,) of `low`, `high`, `velocity`, `acceleration`, `jerk` [unit of each joint] or `lead` [s]."""
         return np.array([getattr(joint, name) for joint in self.joints])
 
     def outputs(self, interface: str = "profile") -> tuple[CommandOutput, ...]:

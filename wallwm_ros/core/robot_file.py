@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from wallwm_model.errors import ConfigError
 from wallwm_ros.core import robot as profile
 from wallwm_ros.core.options import unknown
 from wallwm_ros.core.paths import data_path
+from wallwm_ros.core.section import Section
 from wallwm_ros.core.yaml_files import read_yaml
 
 _LIMITS = ("velocity", "acceleration", "jerk")
+_LONGEST_LEAD_S = 0.5
+_AXES = ("x", "y", "z")
 
 
 def available_robots() -> list[str]:
@@ -40,81 +43,14 @@ def load_robot(name_or_path: str | Path) -> profile.RobotProfile:
     return parse_robot(read_yaml(path), path)
 
 
-class _Section:
-    """A mapping in the file, with its place for messages; every key must be asked for."""
-
-    def __init__(self, body: Any, where: str, keys: tuple[str, ...]) -> None:
-        if not isinstance(body, dict):
-            raise ConfigError(f"{where}: must be a mapping with {', '.join(keys)}; found {body!r}")
-        for key in body:
-            if key not in keys:
-                raise ConfigError(f"{where}: {unknown('key', key, keys)}")
-        self.body, self.where = body, where
-
-    def fail(self, key: str, expected: str, found: Any) -> ConfigError:
-        """The error for one key."""
-        return ConfigError(f"{self.where}: {key} must be {expected}; found {found!r}")
-
-    def text(self, key: str, default: str | None = None, choices: Iterable[str] = ()) -> str:
-        """Text under `key`; required if there is no default."""
-        value = self.body.get(key, default)
-        choices = tuple(choices)
-        if (
-            not isinstance(value, str)
-            or (default is None and not value)
-            or (choices and value not in choices)
-        ):
-            raise self.fail(key, f"one of {', '.join(choices)}" if choices else "text", value)
-        return value
-
-    def topic(self, key: str, required: bool = True) -> str:
-        """An absolute topic name."""
-        value = self.text(key, None if required else "")
-        if value and not value.startswith("/"):
-            raise self.fail(key, "a topic that starts with /", value)
-        return value
-
-    def number(self, key: str, positive: bool = False) -> float:
-        """A finite number."""
-        value = self.body.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.fail(key, "a finite number", value)
-        if positive and value <= 0:
-            raise self.fail(key, "greater than 0", value)
-        return float(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        """True or false."""
-        value = self.body.get(key, default)
-        if not isinstance(value, bool):
-            raise self.fail(key, "true or false", value)
-        return value
-
-    def names(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:
-        """A list of unique names."""
-        value = self.body.get(key, default)
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-            raise self.fail(key, "a list of names", value)
-        if len(set(value)) != len(value):
-            raise self.fail(key, "a list of names without repetition", value)
-        return tuple(value)
-
-    def entries(self, key: str) -> list[Any]:
-        """A list of mappings, not empty."""
-        value = self.body.get(key)
-        if not isinstance(value, list) or not value:
-            raise self.fail(key, "a list with at least one entry", value)
-        return value
-
-
 def parse_robot(body: dict[str, Any], path: Path) -> profile.RobotProfile:
     """The profile in a file that was read as `body`.
 
     Raises:
         ConfigError: see `load_robot`.
     """
-    keys = ("robot", "description", "limits", "joints", "cameras", "states", "command")
-    top = _Section(body, str(path), keys)
+    keys = ("robot", "description", "limits", "joints", "cameras", "states", "command", "workspace")
+    top = Section(body, str(path), keys)
     joints = _joints(top)
     names = [joint.name for joint in joints]
     cameras = tuple(_camera(entry, f"{path}: cameras[{i}]") for i, entry in enumerate(top.entries("cameras")))
@@ -124,12 +60,14 @@ def parse_robot(body: dict[str, Any], path: Path) -> profile.RobotProfile:
     )
     _every_column_once([c for s in states for c in s.columns], names, f"{path}: states")
     interface, commands = _commands(body.get("command"), f"{path}: command", names)
-    description = _description(top, path.parent)
-    return profile.RobotProfile(top.text("robot"), joints, cameras, states, commands, interface, description)
+    robot = profile.RobotProfile(
+        top.text("robot"), joints, cameras, states, commands, interface, _description(top, path.parent)
+    )
+    return replace(robot, workspace=_workspace(top, robot)) if "workspace" in top.body else robot
 
 
-def _description(top: _Section, folder: Path) -> str:
-    """`mujoco`, `topic`, or the absolute path of a URDF file, which is named relative to the profile's folder."""
+def _description(top: Section, folder: Path) -> str:
+    """`mujoco`, `topic`, or the absolute path of a URDF file, named relative to the profile's folder."""
     value = top.text("description", "")
     if value in ("", *profile.DESCRIPTIONS):
         return value
@@ -139,15 +77,16 @@ def _description(top: _Section, folder: Path) -> str:
     return str(file.resolve())
 
 
-def _joints(top: _Section) -> tuple[profile.Joint, ...]:
+def _joints(top: Section) -> tuple[profile.Joint, ...]:
     kinds = top.body.get("limits")
     if not isinstance(kinds, dict) or not kinds:
         raise top.fail("limits", "a mapping from kinds of joint to their limits", kinds)
     limits = {}
     for kind, entry in kinds.items():
-        section = _Section(entry, f"{top.where}: limits.{kind}", ("unit", *_LIMITS))
+        section = Section(entry, f"{top.where}: limits.{kind}", ("unit", *_LIMITS, "lead_s"))
         limits[kind] = {name: section.number(name, positive=True) for name in _LIMITS}
         limits[kind]["unit"] = section.text("unit", choices=profile.UNITS)
+        limits[kind]["lead"] = _lead(section, limits[kind]["unit"], 0.0)
     entries = top.body.get("joints")
     if not isinstance(entries, dict) or not entries:
         raise top.fail("joints", "a mapping from names to joints, in the order of state and action", entries)
@@ -159,18 +98,38 @@ def _joints(top: _Section) -> tuple[profile.Joint, ...]:
 
 
 def _joint(name: str, entry: Any, where: str, limits: dict[str, dict[str, Any]]) -> profile.Joint:
-    section = _Section(entry, where, ("kind", "position"))
-    kind = section.text("kind", choices=limits)
-    default = [-1.0, 1.0] if limits[kind]["unit"] == "quaternion" else None
-    bounds = section.body.get("position", default)
-    sound = (
-        isinstance(bounds, list)
-        and len(bounds) == 2
-        and all(isinstance(b, int | float) and not isinstance(b, bool) and math.isfinite(b) for b in bounds)
-    )
-    if not sound or bounds[0] >= bounds[1]:
-        raise section.fail("position", "[low, high] with low < high", bounds)
-    return profile.Joint(name=name, low=float(bounds[0]), high=float(bounds[1]), **limits[kind])
+    section = Section(entry, where, ("kind", "position", "lead_s"))
+    limit = limits[section.text("kind", choices=limits)]
+    low, high = section.interval("position", [-1.0, 1.0] if limit["unit"] == "quaternion" else None)
+    lead = _lead(section, limit["unit"], limit["lead"])
+    return profile.Joint(name=name, low=low, high=high, **{**limit, "lead": lead})
+
+
+def _lead(section: Section, unit: str, default: float) -> float:
+    """`lead_s` [s]; what turns as a whole cannot be ahead of itself."""
+    if "lead_s" not in section.body:
+        return default
+    lead = section.number("lead_s")
+    if unit == "quaternion" and lead:
+        raise section.fail("lead_s", "0 for a quaternion", lead)
+    if not 0.0 <= lead <= _LONGEST_LEAD_S:
+        raise section.fail("lead_s", f"0 to {_LONGEST_LEAD_S:g} s", lead)
+    return lead
+
+
+def _workspace(top: Section, robot: profile.RobotProfile) -> tuple[profile.WorkspaceBox, ...]:
+    """Boxes for links of a robot whose joints are commanded; poses have theirs in `position`."""
+    if robot.quaternions:
+        raise top.fail("workspace", "left out: the positions of end-effector columns are the box", "a box")
+    if not robot.description:
+        raise top.fail("description", "given, so that workspace can be checked", "none")
+    boxes = []
+    for i, entry in enumerate(top.entries("workspace")):
+        section = Section(entry, f"{top.where}: workspace[{i}]", ("link", *_AXES))
+        low, high = zip(*(section.interval(axis) for axis in _AXES), strict=True)
+        boxes.append(profile.WorkspaceBox(section.text("link"), low, high))
+    _all_different([box.link for box in boxes], f"{top.where}: workspace")
+    return tuple(boxes)
 
 
 def _check_quaternions(joints: tuple[profile.Joint, ...], where: str) -> None:
@@ -189,7 +148,7 @@ def _check_quaternions(joints: tuple[profile.Joint, ...], where: str) -> None:
 
 
 def _camera(entry: Any, where: str) -> profile.Camera:
-    section = _Section(entry, where, ("name", "topic", "transport", "info_topic", "calibration", "noise"))
+    section = Section(entry, where, ("name", "topic", "transport", "info_topic", "calibration", "noise"))
     return profile.Camera(
         name=section.text("name"),
         topic=section.topic("topic"),
@@ -201,7 +160,7 @@ def _camera(entry: Any, where: str) -> profile.Camera:
 
 
 def _state(entry: Any, where: str, names: list[str]) -> profile.StateSource:
-    section = _Section(entry, where, ("topic", "message", "columns", "names"))
+    section = Section(entry, where, ("topic", "message", "columns", "names"))
     message = section.text("message", choices=profile.STATE_MESSAGES)
     columns = section.names("columns", names)
     _check_columns(columns, names, where)
@@ -216,7 +175,7 @@ def _state(entry: Any, where: str, names: list[str]) -> profile.StateSource:
 def _commands(
     body: Any, where: str, names: list[str]
 ) -> tuple[str, dict[str, tuple[profile.CommandOutput, ...]]]:
-    section = _Section(body, where, ("interface", *profile.INTERFACES))
+    section = Section(body, where, ("interface", *profile.INTERFACES))
     commands = {}
     for interface in profile.INTERFACES:
         if interface in section.body:
@@ -232,7 +191,7 @@ def _commands(
 
 
 def _output(entry: Any, interface: str, where: str, names: list[str]) -> profile.CommandOutput:
-    section = _Section(entry, where, ("topic", "interface", "columns", "frame"))
+    section = Section(entry, where, ("topic", "interface", "columns", "frame"))
     own = section.text("interface", interface, choices=profile.INTERFACES)
     columns = section.names("columns", names)
     _check_columns(columns, names, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,13 @@ Target = Callable[[float], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 _LIMITS = ("low", "high", "velocity", "acceleration", "jerk")
 _DELTA_S = 1e-3
+
+
+class Snapshot(NamedTuple):
+    """A command: (D,) position, and the motion of its axes."""
+
+    position: np.ndarray
+    motion: MotionState
 
 
 class CommandShaper:
@@ -68,6 +76,32 @@ class CommandShaper:
         """One tick of the fastest stop."""
         self._limiter.stop(period_s)
         self._follow()
+
+    def snapshot(self) -> Snapshot:
+        """The present command, to come back to or to compare with."""
+        return Snapshot(self.position, self._limiter.state)
+
+    def restore(self, before: Snapshot) -> None:
+        """Undo what was done since."""
+        self.position, self._limiter.state = before
+
+    def change(self, before: Snapshot, period_s: float) -> tuple[float, float]:
+        """Largest change of velocity, and of acceleration, of an axis since then, `period_s` seconds ago.
+
+        As shares of what the limits of acceleration, and of jerk, allow in that time: at most 1.
+        """
+        state, limits = self._limiter.state, self._limiter.limits
+        velocity = np.abs(state.velocity - before.motion.velocity) / (limits.acceleration * period_s)
+        acceleration = np.abs(state.acceleration - before.motion.acceleration) / (limits.jerk * period_s)
+        return float(velocity.max()), float(acceleration.max())
+
+    def way_to_stop(self) -> np.ndarray:
+        """(D,) upper bound of how far each column still moves in the fastest stop; without orientations."""
+        return self._limiter.way_to_stop()
+
+    def stop_path(self, count: int) -> np.ndarray:
+        """(count, D) positions on the fastest stop, at equal times, the end last; without orientations."""
+        return self._limiter.stop_path(count)
 
     def standing(self, velocity: float) -> bool:
         """No axis is faster than `velocity` [unit/s], or about to be."""

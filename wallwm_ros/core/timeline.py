@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from wallwm_ros.core.chunk import Chunk
+from wallwm_ros.core.lead import advance
 from wallwm_ros.core.path import Path
 from wallwm_ros.core.robot import RobotProfile
 from wallwm_ros.core.smoothing import Bounds
 
 MAX_STEP_NS = 10_000_000_000
+MOST_ROWS = 1000  # laying a path through more would keep the control loop waiting
+MOST_STEPS = 2**32 - 1  # of an event, as far as reports can count
+FARTHEST = 1e6  # of a target from zero [rad or m]: sums and products of such numbers stay numbers
+END_OF_PLANS = 2**63  # generations from here on are no plan's: the next ones must fit into a message too
 # A row due sooner than this part of a step is no knot of its own: the path would jump to reach it.
 _NEAREST_KNOT = 0.25
 _FEASIBLE = 0.95  # part of the limits that the path itself may use
@@ -26,11 +31,13 @@ class Timeline:
         generation, sequence: of the newest chunk accepted.
         final: the last row ends the event.
         caption: event being carried out.
+        dropped: rows of that chunk that were due already when it joined.
     """
 
     def __init__(self, profile: RobotProfile, max_start_ahead_ns: int) -> None:
         self._profile, self._max_start_ahead_ns = profile, max_start_ahead_ns
-        self.generation, self.sequence, self.final, self.caption = 0, 0, True, ""
+        self.generation, self.sequence, self.final, self.caption, self.dropped = 0, 0, True, "", 0
+        self._lead_ns = profile.limit("lead") * 1e9
         self._heard = self._ended = False
         self._ended_at = (0, 0)  # steps executed and known when the targets were dropped
         self._path: Path | None = None
@@ -44,6 +51,8 @@ class Timeline:
     def refusal(self, chunk: Chunk, now_ns: int, start_ns: int) -> str:
         """Why a chunk cannot be accepted, empty if it can; `start_ns` is in the control clock [ns]."""
         name = f"chunk {chunk.generation}/{chunk.sequence} refused: "
+        if chunk.generation >= END_OF_PLANS:
+            return name + f"its generation must be below {END_OF_PLANS}"
         if self._heard and chunk.generation < self.generation:
             return name + f"its plan is older than plan {self.generation}"
         if chunk.is_stop:
@@ -68,11 +77,18 @@ class Timeline:
             )
             known = f"its joints must be those of robot {self._profile.name}"
             return f"{known}; missing: {missing}; not valid: {extra}"
+        if chunk.steps > MOST_ROWS or chunk.first_step + chunk.steps > MOST_STEPS:
+            limits = f"at most {MOST_ROWS} rows, and end at step {MOST_STEPS} at the latest"
+            return f"it must have {limits}; found {chunk.steps} rows from step {chunk.first_step} on"
         if chunk.values.shape != (chunk.steps, len(names)):
             return f"its values must have shape ({chunk.steps}, {len(names)}); found {chunk.values.shape}"
         if not np.isfinite(chunk.values).all():
             row, column = np.argwhere(~np.isfinite(chunk.values))[0]
             return f"row {row}, joint {chunk.joints[column]} is {chunk.values[row, column]}"
+        if np.abs(chunk.values).max() > FARTHEST:
+            row, column = np.argwhere(np.abs(chunk.values) > FARTHEST)[0]
+            found = f"row {row}, joint {chunk.joints[column]} is {chunk.values[row, column]:g}"
+            return f"targets must be at most {FARTHEST:g} from zero; {found}"
         if not 0 < chunk.step_ns <= MAX_STEP_NS:
             return f"step_s must be above 0 and at most {MAX_STEP_NS / 1e9:g}; found {chunk.step_ns / 1e9:g}"
         return self._orientation_fault(chunk)
@@ -110,9 +126,10 @@ class Timeline:
         due_ns = start_ns + np.arange(1, chunk.steps + 1) * chunk.step_ns
         ahead = due_ns >= now_ns + _NEAREST_KNOT * chunk.step_ns
         ahead[-1] = True
+        values = advance(chunk.values[:, order], self._lead_ns / chunk.step_ns)
         self._path = Path(
             np.concatenate([[0.0], (due_ns[ahead] - now_ns) / 1e9]),
-            np.concatenate([position[None], chunk.values[ahead][:, order]]),
+            np.concatenate([position[None], values[ahead]]),
             velocity,
             self._profile.quaternions,
             open_end=not chunk.final,
@@ -123,6 +140,7 @@ class Timeline:
         self._heard, self._ended = True, False
         self.generation, self.sequence = chunk.generation, chunk.sequence
         self.final, self.caption = chunk.final, chunk.caption
+        self.dropped = int(np.count_nonzero(due_ns <= now_ns))
 
     def start_of(self, chunk: Chunk, now_ns: int) -> int:
         """When row 0 of a chunk starts that names no time: at once, or in the plan under way, where its first

@@ -5,26 +5,35 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from functools import partial
 
 from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import JointState
 
 from wallwm_model.errors import ConfigError
 from wallwm_msgs.msg import ActionChunk
 from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.chunks import chunk_from_message
 from wallwm_ros.bridge.commands import CommandOutputs
+from wallwm_ros.bridge.control_diagnostics import ControlDiagnostics
 from wallwm_ros.bridge.control_port import StateFeed, StatusOutput
+from wallwm_ros.bridge.heartbeat import HeartbeatFeed
 from wallwm_ros.bridge.lifecycle import ManagedNode
+from wallwm_ros.bridge.operator_inputs import OperatorInputs
 from wallwm_ros.bridge.params import Parameters
+from wallwm_ros.bridge.robot_description import kinematics_of
 from wallwm_ros.bridge.running import run_node
 from wallwm_ros.bridge.stamps import SECOND, to_ns
 from wallwm_ros.core.clock import SteadyClock
 from wallwm_ros.core.config import ControlConfig, load_robot
-from wallwm_ros.core.controller import Controller, Status
+from wallwm_ros.core.control_state import Status
+from wallwm_ros.core.controller import Controller
 from wallwm_ros.core.cycle import ControlCycle, SimulatedClock, start_in
+from wallwm_ros.core.estop import Estop
 from wallwm_ros.core.loop import SteadyLoop
 from wallwm_ros.core.priority import set_realtime
 from wallwm_ros.core.robot import RobotProfile
+from wallwm_ros.core.workspace import Workspace
 
 STOP_S = 1.5  # longest wait for a shaped stop before commands end
 
@@ -36,9 +45,12 @@ class ControlNode(ManagedNode):
         super().__init__("control_node")
         self._settings = Parameters(self, ControlConfig)
         self._running: _Running | None = None
+        self._estop = Estop()
+        self._operator = OperatorInputs(self, self._estop)
 
     def close(self) -> None:
         """Shaped stop, last report, end of the control loop."""
+        self._operator.operated = None
         if self._running is not None:
             self._running.deactivate("control_node is shutting down")
             self._running.close()
@@ -53,7 +65,7 @@ class ControlNode(ManagedNode):
         simulated = self.get_parameter("use_sim_time").value
         if config.tick == "clock" and not simulated:
             raise ConfigError("tick: clock needs use_sim_time: true; found false")
-        self._running = _Running(self, config, profile)
+        self._running = self._operator.operated = _Running(self, config, profile, self._estop)
         self._settings.locked = True
         realtime = bool(config.realtime_priority) and set_realtime(config.realtime_priority)
         self.get_logger().info(
@@ -73,27 +85,37 @@ class ControlNode(ManagedNode):
 class _Running:
     """Everything that lives from configure to cleanup."""
 
-    def __init__(self, node: ControlNode, config: ControlConfig, profile: RobotProfile) -> None:
+    def __init__(self, node: ControlNode, config: ControlConfig, profile: RobotProfile, estop: Estop) -> None:
         self._node = node
+        workspace = Workspace(profile, partial(kinematics_of, node, profile)) if profile.workspace else None
+        controller = Controller(profile, config, estop, workspace)
         self._simulated = config.tick == "clock"
         self._clock = SimulatedClock() if self._simulated else SteadyClock()
         period_ns = round(SECOND / config.rate_hz)
         self._commands = CommandOutputs(
             node, profile, config.command, round(config.trajectory_ahead_ms * 1e6) or period_ns
         )
+        self._takeover, self._heartbeat = controller.takeover, HeartbeatFeed(node, controller.heartbeat)
         self._status = StatusOutput(node, profile)
+        self._loop: SteadyLoop | None = None
         # Before the clock: of messages that wait together, joint states are heard first.
         self._states = StateFeed(node, profile, self._clock.now_ns)
         self._cycle = ControlCycle(
-            Controller(profile, config),
+            controller,
             self._clock,
             measure=self._states.latest,
             command=self._command,
             report=self._report,
             report_ns=round(SECOND / config.status_rate_hz),
         )
+        self._diagnostics = ControlDiagnostics(
+            node,
+            period_ns,
+            round(config.joint_state_timeout_s * SECOND),
+            self._states.latest,
+            self._clock.now_ns,
+        )
         self._subscriptions = [node.create_subscription(ActionChunk, "action_chunk", self._chunk, qos.CHUNK)]
-        self._loop = None
         if self._simulated:
             self._subscriptions.append(
                 node.create_subscription(ClockMessage, "/clock", self._ticked, qos.CLOCK)
@@ -117,12 +139,32 @@ class _Running:
                 break
         self._cycle.deactivate()
 
+    def reset_estop(self) -> str:
+        """See `Operated`."""
+        return self._cycle.reset_estop()
+
+    def take_over(self, on: bool) -> None:
+        """See `Operated`."""
+        if on:
+            self._takeover.engage()
+        else:
+            self._takeover.release()
+
+    def hear_operator(self, message: JointState) -> None:
+        """See `Operated`; commands that nobody has asked for do not count."""
+        if self._takeover.engaged:
+            refusal = self._takeover.hear(message.name, message.position, self._clock.now_ns())
+            if refusal:
+                self._cycle.reject(refusal)
+
     def close(self) -> None:
         """End the control loop and let go of every topic."""
         if self._loop is not None:
             self._loop.stop()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+        self._heartbeat.close()
+        self._diagnostics.close()
         self._states.close()
         self._commands.close()
         self._status.close(self._node)
@@ -132,6 +174,7 @@ class _Running:
 
     def _report(self, status: Status, period_ns: int) -> None:
         self._status.send(status, period_ns, self._node_ns())
+        self._diagnostics.heard(status, period_ns)
 
     def _node_ns(self) -> int:
         return self._clock.now_ns() if self._simulated else self._node.get_clock().now().nanoseconds
