@@ -85,16 +85,50 @@ def test_too_little_data_is_refused():
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_a_broken_compressed_picture_is_refused(kind):
+@pytest.mark.parametrize("keep", [0.5, 0.98])
+def test_a_compressed_picture_that_is_cut_off_is_refused_as_it_comes(kind, keep):
+    message = packed(PICTURE.repeat(8, 0).repeat(8, 1), kind)
+    message.data = message.data[: int(keep * len(message.data))]
+    with pytest.raises(ObservationError, match=f"{kind} data must be whole; found {len(message.data)} bytes"):
+        images.check(message, None)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_compressed_data_broken_in_the_middle_is_refused_when_it_is_decoded(kind):
     message = packed(SMOOTH, kind)
-    message.data = message.data[: len(message.data) // 2]
+    message.data[8:-16] = array.array("B", bytes(len(message.data) - 24))
+    images.check(message, None)
     with pytest.raises(ObservationError, match=f"{kind} data must be whole"):
         images.decode(message)
 
 
-def test_a_compressed_picture_of_another_size_is_refused():
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_compressed_picture_of_another_size_is_refused_as_it_comes(kind):
+    images.check(packed(SMOOTH, kind), (48, 64))
+    with pytest.raises(ObservationError, match="size must be 192x192 as calibrated; found 64x48"):
+        images.check(packed(SMOOTH, kind), (192, 192))
+
+
+def test_a_compressed_picture_that_hides_its_size_is_refused_when_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(images, "packed_size", lambda start, kind: None)
+    images.check(packed(SMOOTH, "png"), (192, 192))
     with pytest.raises(ObservationError, match="size must be 192x192 as calibrated; found 64x48"):
         images.decode(packed(SMOOTH, "png"), (192, 192))
+
+
+@pytest.mark.parametrize("flags", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]])
+def test_the_size_of_a_jpeg_is_found_in_its_first_bytes(flags):
+    data = cv2.imencode(".jpeg", SMOOTH, flags)[1].tobytes()
+    assert images.packed_size(data, "jpeg") == (48, 64)
+    exif = b"\xff\xe1\x10\x00" + bytes(4094)
+    assert images.packed_size(data[:2] + exif + data[2:], "jpeg") == (48, 64)
+
+
+def test_bytes_at_random_tell_no_size_and_raise_nothing():
+    rng = np.random.default_rng(2)
+    for kind, (magic, _) in images.FORMATS.items():
+        for length in range(0, 200, 3):
+            images.packed_size(magic + rng.bytes(length), kind)
 
 
 def test_live_pictures_differ_and_repeated_ones_are_the_same():

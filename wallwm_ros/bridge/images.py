@@ -7,6 +7,7 @@ pictures that an observation really uses.
 from __future__ import annotations
 
 import array
+import struct
 
 import cv2
 import numpy as np
@@ -21,6 +22,8 @@ CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 FORMATS = {"jpeg": (b"\xff\xd8\xff", b"\xff\xd9"), "png": (b"\x89PNG", b"IEND")}
 SAMPLE = 4096  # bytes that are compared first
 _TAIL = 64  # bytes in which the end is looked for; some encoders pad
+_HEAD = 65536  # bytes in which a JPEG tells its size; the thumbnail of a still camera may come first
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG segments that begin with the size
 _TO_RGB = {"bgr8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_RGBA2RGB, "bgra8": cv2.COLOR_BGRA2RGB}
 
 Picture = Image | CompressedImage
@@ -34,13 +37,16 @@ def message_type(camera: Camera) -> type:
 def check(message: Picture, size: tuple[int, int] | None) -> None:
     """Refuse a picture that `decode` could not use; `size` = (height, width) [px] if it is known.
 
-    The size of a compressed picture shows only in `decode`.
+    Of a compressed picture only the first and last bytes are read.
 
     Raises:
         ObservationError: encoding, size or amount of data; says what was expected and found.
     """
     if isinstance(message, CompressedImage):
-        _format(message)
+        kind = _whole(message)
+        found = packed_size(bytes(message.data[:_HEAD]), kind) if size is not None else None
+        if found is not None:
+            _check_size(found, size)
         return
     if message.encoding not in CHANNELS:
         raise ObservationError(f"encoding must be one of {', '.join(CHANNELS)}; found {message.encoding!r}")
@@ -97,14 +103,37 @@ def same(one: Picture, other: Picture) -> bool:
 
 
 def _decompress(message: CompressedImage, size: tuple[int, int] | None) -> np.ndarray:
-    data, kind = np.frombuffer(message.data, np.uint8), _format(message)
-    whole = FORMATS[kind][1] in data[-_TAIL:].tobytes()
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if whole else None
+    data = np.frombuffer(message.data, np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     if picture is None:
-        found = f"{len(data)} bytes that do not make a picture"
-        raise ObservationError(f"{kind} data must be whole; found {found}")
+        raise _broken(_format(message), len(data))
     _check_size(picture.shape[:2], size)
     return picture
+
+
+def packed_size(start: bytes, kind: str) -> tuple[int, int] | None:
+    """(height, width) [px] that the first bytes of a compressed picture tell; None where they do not."""
+    if kind == "png":
+        told = start[12:16] == b"IHDR" and len(start) >= 24
+        return struct.unpack(">II", start[16:24])[::-1] if told else None
+    at = 2
+    while at + 9 <= len(start) and start[at] == 0xFF:
+        if start[at + 1] in _FRAMES:
+            return struct.unpack(">HH", start[at + 5 : at + 9])
+        at += 2 + int.from_bytes(start[at + 2 : at + 4], "big")
+    return None
+
+
+def _whole(message: CompressedImage) -> str:
+    """The compression of a picture that has an end: decoders paint over what is missing."""
+    kind = _format(message)
+    if FORMATS[kind][1] not in bytes(message.data[-_TAIL:]):
+        raise _broken(kind, len(message.data))
+    return kind
+
+
+def _broken(kind: str, length: int) -> ObservationError:
+    return ObservationError(f"{kind} data must be whole; found {length} bytes that do not make a picture")
 
 
 def _format(message: CompressedImage) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,27 @@ from wallwm_ros.core import quaternions
 
 MOST = 512  # samples that are kept for their time
 RESTART_NS = 500_000_000  # a stamp this far back is no late delivery: the source's clock was set back
+_ARRIVALS = 64  # that the rate is measured over
+_GAPS = 15  # that tell how often samples usually come
+
+
+@dataclass
+class Tally:
+    """What has happened to the samples of a stream so far.
+
+    Attributes:
+        received: messages that came, usable or not.
+        refused: messages that could not be used.
+        late: samples delivered after a newer one, or twice.
+        missed: samples that should have come in between, judged by the usual time between two.
+        identical: pictures found to be the same as the one before; only live cameras are looked at.
+    """
+
+    received: int = 0
+    refused: int = 0
+    late: int = 0
+    missed: int = 0
+    identical: int = 0
 
 
 class Stream:
@@ -22,6 +45,9 @@ class Stream:
         kind: what a sample is, for people: `picture` or `joint state`.
         stamps, values: `values[i]` was taken at `stamps[i]` [ns].
         refusal: why the last sample could not be used; empty if it could.
+        forgot: what made every sample before worthless; empty if nothing did, or a sample has come since.
+        arrived_ns: when the newest sample came [ns, steady clock].
+        tally: counts; they survive `clear`.
     """
 
     def __init__(
@@ -31,17 +57,31 @@ class Stream:
         depth = max(depth, MOST) if keep_ns else depth
         self.stamps: deque[int] = deque(maxlen=depth)
         self.values: deque[Any] = deque(maxlen=depth)
-        self.refusal = ""
+        self.refusal = self.forgot = ""
+        self.arrived_ns, self.tally = 0, Tally()
+        self._arrivals: deque[int] = deque(maxlen=_ARRIVALS)
+        self._gaps: deque[int] = deque(maxlen=_GAPS)
         self._quaternions = quaternion_columns
         self._alike: deque[bool | None] = deque(maxlen=depth)  # as the one before it; None: not compared yet
 
-    def add(self, stamp_ns: int, value: Any) -> None:
-        """Take in a sample; one delivered late or twice is passed over."""
-        self.refusal = ""
+    def add(self, stamp_ns: int, value: Any, arrived_ns: int = 0) -> None:
+        """Take in a sample that came at `arrived_ns` (steady clock) [ns]; one late or twice is passed over.
+
+        One without a stamp is refused: nobody knows how old it is.
+        """
+        if stamp_ns <= 0:
+            self.refuse("its stamp is zero", arrived_ns)
+            return
+        self._count(arrived_ns)
+        self.refusal = self.forgot = ""
         if self.stamps and stamp_ns <= self.stamps[-1]:
             if stamp_ns > self.stamps[-1] - RESTART_NS:
+                self.tally.late += 1
                 return
             self.clear()
+        if self.stamps:
+            self._look_for_gap(stamp_ns - self.stamps[-1])
+        self.arrived_ns = arrived_ns
         self.stamps.append(stamp_ns)
         self.values.append(value)
         self._alike.append(None)
@@ -49,17 +89,39 @@ class Stream:
             for samples in (self.stamps, self.values, self._alike):
                 samples.popleft()
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, arrived_ns: int = 0) -> None:
         """The newest sample cannot be used; older ones are of no use either."""
+        self._count(arrived_ns)
+        self.tally.refused += 1
         self.clear()
         self.refusal = reason
 
-    def clear(self) -> None:
-        """Forget every sample."""
-        self.stamps.clear()
-        self.values.clear()
-        self._alike.clear()
-        self.refusal = ""
+    def clear(self, forgot: str = "") -> None:
+        """Forget every sample; `forgot`: because of that."""
+        for samples in (self.stamps, self.values, self._alike, self._gaps):
+            samples.clear()
+        self.refusal, self.forgot = "", forgot
+
+    def rate_hz(self, steady_ns: int) -> float:
+        """How often messages come, usable or not [Hz]; falls when they stop coming."""
+        if len(self._arrivals) < 2:
+            return 0.0
+        first, last, count = self._arrivals[0], self._arrivals[-1], len(self._arrivals) - 1
+        usual_ns = max(last - first, 1) / count
+        overdue_ns = max(steady_ns - last - 2 * usual_ns, 0)
+        return count * 1e9 / (max(last - first, 1) + overdue_ns)
+
+    def _count(self, arrived_ns: int) -> None:
+        self.tally.received += 1
+        self._arrivals.append(arrived_ns)
+
+    def _look_for_gap(self, gap_ns: int) -> None:
+        """Count what is missing between two samples."""
+        if len(self._gaps) > 2:
+            usual_ns = median(self._gaps)
+            if gap_ns > 1.5 * usual_ns:
+                self.tally.missed += round(gap_ns / usual_ns) - 1
+        self._gaps.append(gap_ns)
 
     def repeated(self, same: Callable[[Any, Any], bool], most: int) -> int:
         """How many of the newest samples, counted up to `most`, are the same; each pair is compared once."""
@@ -69,6 +131,7 @@ class Stream:
                 break
             if self._alike[i] is None:
                 self._alike[i] = same(self.values[i - 1], self.values[i])
+                self.tally.identical += self._alike[i]
             if not self._alike[i]:
                 break
             count += 1

@@ -15,26 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from wallwm_ros.core.clock import Clock, SteadyClock
+from wallwm_ros.core.stream_report import StreamReport
 from wallwm_ros.core.streams import Stream
+from wallwm_ros.core.vetoes import MS, SyncLimits, Unsound, in_words, judge, judge_frozen
 
-MS = 1_000_000  # nanoseconds in a millisecond
-
-
-@dataclass(frozen=True)
-class SyncLimits:
-    """How far apart and how old the parts of one observation may be.
-
-    Attributes:
-        max_spread_ns: between the oldest and the newest part [ns].
-        max_age_ns: of the oldest part [ns].
-        max_ahead_ns: how far a stamp may lie ahead of this node's clock [ns]; more means that clocks differ.
-        frozen: this many identical pictures in a row mean that a camera with noise is frozen; 0: never.
-    """
-
-    max_spread_ns: int
-    max_age_ns: int
-    max_ahead_ns: int = 50 * MS
-    frozen: int = 0
+__all__ = ["MS", "Match", "SyncLimits", "Synchronizer", "Unsound"]
 
 
 @dataclass(frozen=True)
@@ -56,22 +42,6 @@ class Match:
     past: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True)
-class Unsound:
-    """Why there is no observation.
-
-    Attributes:
-        stream: the camera or state stream to blame.
-        kind: `missing`, `refused`, `early`, `stale`, `future`, `frozen`, `out_of_step`, `past` or
-            `camera_info`.
-        text: one sentence with the figures.
-    """
-
-    stream: str
-    kind: str
-    text: str
-
-
 class Synchronizer:
     """Collects cameras and joint states; `newest` gives the newest sound set. For several threads.
 
@@ -85,6 +55,7 @@ class Synchronizer:
         depth: samples kept per camera.
         keep_ns: pictures that are this new are kept too, for `with_past` [ns].
         state_depth: samples kept per state stream (they usually come faster).
+        clock: steady time, for when samples come.
     """
 
     def __init__(
@@ -98,8 +69,9 @@ class Synchronizer:
         depth: int = 8,
         keep_ns: int = 0,
         state_depth: int = 200,
+        clock: Clock | None = None,
     ) -> None:
-        self._limits, self._same = limits, same
+        self._limits, self._same, self._clock = limits, same, clock or SteadyClock()
         self._noisy = frozenset(noisy) if limits.frozen else frozenset()
         depth = max(depth, limits.frozen)
         self._lock = threading.Lock()
@@ -109,23 +81,23 @@ class Synchronizer:
     def add_picture(self, camera: str, stamp_ns: int, picture: Any) -> None:
         """Take in a picture (opaque here) stamped `stamp_ns` [ns]."""
         with self._lock:
-            self._cameras[camera].add(stamp_ns, picture)
+            self._cameras[camera].add(stamp_ns, picture, self._clock.now_ns())
 
     def add_state(self, stream: str, stamp_ns: int, positions: np.ndarray) -> None:
         """Take in positions (n,) [rad, m] stamped `stamp_ns` [ns]."""
         with self._lock:
-            self._states[stream].add(stamp_ns, positions)
+            self._states[stream].add(stamp_ns, positions, self._clock.now_ns())
 
     def refuse(self, stream: str, reason: str) -> None:
         """A sample of `stream` cannot be used for `reason`; the reason is given until a good sample comes."""
         with self._lock:
-            (self._cameras.get(stream) or self._states[stream]).refuse(reason)
+            (self._cameras.get(stream) or self._states[stream]).refuse(reason, self._clock.now_ns())
 
-    def clear(self) -> None:
-        """Forget every sample."""
+    def clear(self, why: str = "") -> None:
+        """Forget every sample; `why` is told until new ones come."""
         with self._lock:
             for stream in (*self._cameras.values(), *self._states.values()):
-                stream.clear()
+                stream.clear(why)
 
     def newest(self, now_ns: int, not_before_ns: int = 0) -> Match | Unsound:
         """The newest sound set whose parts were all taken at or after `not_before_ns`, else the reason.
@@ -134,8 +106,8 @@ class Synchronizer:
         messages [ns].
         """
         with self._lock:
-            for name, stream in (*self._cameras.items(), *self._states.items()):
-                reason = self._unsound(name, stream, now_ns, not_before_ns)
+            for name, stream in self._streams():
+                reason = self._judge(name, stream, now_ns, not_before_ns)
                 if reason is not None:
                     return reason
             earliest = max(now_ns - self._limits.max_age_ns, not_before_ns)
@@ -163,40 +135,28 @@ class Synchronizer:
                         return Unsound(name, "missing", f"no picture from {name} has arrived")
                     film[-1][name], apart_ns = stream.nearest(time_ns)
                     if 2 * apart_ns > every_ns:
-                        text = f"{name} has no picture within {_ms(every_ns // 2)} of "
-                        return Unsound(name, "past", text + f"{_ms(match.stamp_ns - time_ns)} before")
+                        text = f"{name} has no picture within {in_words(every_ns // 2)} of "
+                        return Unsound(name, "past", text + f"{in_words(match.stamp_ns - time_ns)} before")
         return replace(match, past=tuple(film))
 
-    def _unsound(self, name: str, stream: Stream, now_ns: int, not_before_ns: int) -> Unsound | None:
-        """The reason why `stream` by itself has nothing to offer."""
-        kind, limits = stream.kind, self._limits
-        if stream.refusal:
-            return Unsound(name, "refused", f"a {kind} from {name} was refused: {stream.refusal}")
-        if not stream.stamps:
-            return Unsound(name, "missing", f"no {kind} from {name} has arrived")
-        age = now_ns - stream.stamps[-1]
-        if -age > limits.max_ahead_ns:
-            text = f"{name} is stamped {_ms(-age)} ahead of this node's clock"
-            most = f"at most {_ms(limits.max_ahead_ns)} is allowed"
-            return Unsound(name, "future", f"{text}, {most}: the clocks differ")
-        if age > limits.max_age_ns:
-            text = f"{name} is stale: its newest {kind} is {_ms(age)} old"
-            return Unsound(name, "stale", f"{text}, at most {_ms(limits.max_age_ns)} is allowed")
-        if now_ns - age < not_before_ns:
-            text = f"{name} has sent no {kind} since the event began {_ms(now_ns - not_before_ns)} ago"
-            return Unsound(name, "early", text)
-        return self._frozen(name, stream) if name in self._noisy else None
+    def report(self, now_ns: int) -> tuple[StreamReport, ...]:
+        """How every stream does, by itself, at `now_ns` of the clock that stamps the messages."""
+        steady_ns = self._clock.now_ns()
+        with self._lock:
+            return tuple(
+                StreamReport.of(name, stream, now_ns, steady_ns, self._judge(name, stream, now_ns, 0))
+                for name, stream in self._streams()
+            )
 
-    def _frozen(self, name: str, stream: Stream) -> Unsound | None:
-        """The reason why a camera may be showing one picture again and again."""
-        most = self._limits.frozen
-        count = stream.repeated(self._same, most)
-        if count >= most:
-            return Unsound(name, "frozen", f"{name} is frozen: its last {count} pictures are identical")
-        if count == len(stream.stamps):  # too few to tell, e.g. right after activation
-            text = f"{name} has shown one picture only, {count} times: it may be frozen"
-            return Unsound(name, "early", text)
-        return None
+    def _streams(self) -> tuple[tuple[str, Stream], ...]:
+        return (*self._cameras.items(), *self._states.items())
+
+    def _judge(self, name: str, stream: Stream, now_ns: int, not_before_ns: int) -> Unsound | None:
+        """The reason why `stream` by itself has nothing to offer."""
+        reason = judge(name, stream, now_ns, self._clock.now_ns(), self._limits, not_before_ns)
+        if reason is None and name in self._noisy:
+            return judge_frozen(name, stream, self._limits.frozen, self._same)
+        return reason
 
     def _choose(self, earliest_ns: int) -> dict[str, int] | Unsound:
         """Camera -> index of the picture chosen, all at or after `earliest_ns`."""
@@ -233,9 +193,6 @@ class Synchronizer:
         return Match(pictures, states, min(parts), newest - oldest)
 
     def _out_of_step(self, name: str, apart_ns: int) -> Unsound:
-        text = f"{name} is out of step: its nearest sample is {_ms(apart_ns)} away from the other streams"
-        return Unsound(name, "out_of_step", f"{text}, at most {_ms(self._limits.max_spread_ns)} is allowed")
-
-
-def _ms(duration_ns: int) -> str:
-    return f"{duration_ns / MS:.0f} ms"
+        apart, most = in_words(apart_ns), in_words(self._limits.max_spread_ns)
+        text = f"{name} is out of step: its nearest sample is {apart} away from the other streams"
+        return Unsound(name, "out_of_step", f"{text}, at most {most} is allowed")
