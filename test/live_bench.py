@@ -29,7 +29,7 @@ from std_msgs.msg import String
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
 from wallwm_msgs.msg import ActionChunk, ControlStatus
 from wallwm_ros.bridge import qos
-from wallwm_ros.bridge.diagnostics import CAMERAS
+from wallwm_ros.bridge.diagnostics import CAMERAS, latency_from_message
 from wallwm_ros.bridge.sim import image_message
 
 HERE = Path(__file__).parent
@@ -66,6 +66,10 @@ class Event:
         """The result is there."""
         return self._result.done()
 
+    def cancel_soon(self) -> None:
+        """Ask for the end, and go on."""
+        self.handle.cancel_goal_async()
+
     def cancel(self) -> None:
         """Ask for the end."""
         self.bench.wait(self.handle.cancel_goal_async())
@@ -89,6 +93,7 @@ class LiveBench:
         self.chunks: list[ActionChunk] = []
         self.latencies: list[DiagnosticArray] = []
         self.cameras: list[DiagnosticStatus] = []
+        self.diagnosed: dict[str, DiagnosticStatus] = {}
         self.lens: dict[str, float] = {}
         self.log: list[Log] = []
         self.status: ControlStatus | None = None
@@ -122,8 +127,10 @@ class LiveBench:
     def _diagnosed(self, message: DiagnosticArray) -> None:
         if message.status[0].name == CAMERAS:
             self.cameras.append(message.status[0])
-        else:
+        elif latency_from_message(message) is not None:
             self.latencies.append(message)
+        for status in message.status:
+            self.diagnosed[status.name] = status
 
     def start(self, name: str, *command: str) -> None:
         """Run `python COMMAND` in its own process group; its output goes to a file."""
@@ -156,12 +163,18 @@ class LiveBench:
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
 
-    def until(self, condition) -> None:
-        """Wait for a condition."""
+    def heard(self, count: int) -> None:
+        """Wait for so many reports of the control process."""
+        for _ in range(count):
+            before = self.status
+            self.until(lambda before=before: self.status is not before)
+
+    def until(self, condition, pause_s: float = 0.01) -> None:
+        """Wait for a condition, asked for again after a pause [s]."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, "nothing happened"
-            time.sleep(0.01)
+            time.sleep(pause_s)
 
     def wait(self, future):
         """A future's result."""

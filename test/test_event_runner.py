@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from wallwm_ros.core.clock import ManualClock
+from wallwm_ros.core.control_link import ControlLink
 from wallwm_ros.core.event_run import RunnerLimits
 from wallwm_ros.core.event_runner import EventRunner
-from wallwm_ros.core.events import ControlReport, ControlState, EventGoal, Outcome, Plan, Stage
-from wallwm_ros.core.execution import ControlLink
+from wallwm_ros.core.events import ControlReport, ControlState, EventGoal, EventTuning, Outcome, Plan, Stage
+from wallwm_ros.core.plans import ChunkShape
 from wallwm_ros.core.rest import RestDetector
 from wallwm_ros.core.synchronizer import Match, Unsound
 
-HOLD, TRACKING, STOPPING, INACTIVE = ControlState
+HOLD, TRACKING, STOPPING, INACTIVE, ESTOPPED, TAKEOVER = ControlState
 SECOND = 1_000_000_000
-LIMITS = RunnerLimits(timeout_ns=30 * SECOND, observation_ns=2 * SECOND, control_ns=SECOND)
+LIMITS = RunnerLimits(
+    timeout_ns=30 * SECOND, observation_ns=2 * SECOND, control_ns=SECOND, inference_ns=4 * SECOND
+)
+STEP = 50_000_000
 MATCH = Match({}, {}, 0, 0)
 MISSING = Unsound("head_cam", "missing", "no picture from head_cam has arrived")
 
@@ -26,26 +32,30 @@ class Port:
     def __init__(self, clock: ManualClock) -> None:
         self.clock, self.sight = clock, MATCH
         self.looks, self.inferences, self.published, self.stops = [], [], [], []
-        self.results, self.progress = {}, []
+        self.results, self.progress, self.staging = {}, [], []
 
     def message_now_ns(self):
         return self.clock.now_ns()
 
-    def look(self, not_before_ns):
+    def look(self, not_before_ns, rested_ns=None):
         self.looks.append(not_before_ns)
         return self.sight
 
-    def infer(self, ticket, match, goal):
-        self.inferences.append(ticket)
+    def infer(self, match, question):
+        self.inferences.append(question.ticket)
 
-    def publish(self, generation, plan, goal, wait_ms):
-        self.published.append(generation)
+    def publish(self, place, plan, goal, wait_ms):
+        assert place.final and wait_ms >= 0
+        self.published.append(place.generation)
 
     def stop(self, generation):
         self.stops.append(generation)
 
     def feedback(self, goal, progress):
         self.progress.append((goal.key, progress))
+
+    def staged(self, goal, stage, reason):
+        self.staging.append((goal.key, stage))
 
     def finish(self, goal, result):
         assert goal.key not in self.results, "a goal must end exactly once"
@@ -55,7 +65,7 @@ class Port:
 def runner(port, limits=LIMITS):
     """A runner that has heard nothing yet, and its link to the control process."""
     link = ControlLink(limits.control_ns, RestDetector(0.05, SECOND), port.clock.now_ns() // 1000)
-    return EventRunner(port, port.clock, limits, link), link
+    return EventRunner(port, port.clock, limits, link, ChunkShape(32, STEP, True), EventTuning()), link
 
 
 class Bench:
@@ -247,7 +257,7 @@ def test_a_queued_event_can_be_cancelled_without_a_stop(bench):
 
 
 def test_a_full_queue_refuses(bench):
-    small = Bench(RunnerLimits(LIMITS.timeout_ns, LIMITS.observation_ns, LIMITS.control_ns, queue_length=1))
+    small = Bench(dataclasses.replace(LIMITS, queue_length=1))
     for key in (b"a", b"b", b"c"):
         small.submit(key, queue=True)
     assert small.outcome(b"c") == Outcome.REFUSED and "at most 1" in small.port.results[b"c"].text
@@ -312,6 +322,28 @@ def test_a_control_process_that_gives_up_is_named(bench, state, report, words):
     bench.run(1.1, state, settled=False, **report)
     assert bench.outcome() == Outcome.CONTROL_LOST and words in bench.port.results[b"a"].text
     assert len(bench.port.stops) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [(HOLD, Outcome.CONTROL_LOST), (ESTOPPED, Outcome.ESTOPPED), (TAKEOVER, Outcome.TAKEN_OVER)],
+)
+def test_while_the_control_process_stops_the_arm_nothing_is_sent_and_then_it_is_known_for_whom(
+    bench, state, outcome
+):
+    bench.runner.tuning = EventTuning(replan_ns=4 * STEP)
+    bench.submit()
+    bench.answer(steps=40)
+    bench.run(0.1, TRACKING, step=8, settled=False)
+    assert len(bench.port.inferences) == 2
+    bench.run(0.1, STOPPING, step=9, settled=False, reason="a stop")
+    bench.answer(steps=40)
+    bench.run(0.3, STOPPING, step=9, settled=False, reason="a stop")
+    assert len(bench.port.published) == 1 and len(bench.port.inferences) == 2
+    assert bench.port.results == {}
+    bench.run(0.02, state, step=9, settled=False, reason="the reason")
+    assert bench.outcome() == outcome and "the reason" in bench.port.results[b"a"].text
+    assert len(bench.port.stops) == (state == HOLD), "who has taken the arm needs no stop"
 
 
 def test_a_refused_chunk_is_told_with_the_control_processes_reason(bench):

@@ -13,7 +13,7 @@ from wallwm_model.errors import EngineError, ObservationError
 from wallwm_model.policy import Policy
 from wallwm_ros.core.config import load_robot
 from wallwm_ros.core.events import ControlReport, ControlState
-from wallwm_ros.core.inference import Planner, check_answer
+from wallwm_ros.core.inference import Planner, check_answer, check_targets
 from wallwm_ros.core.rest import RestDetector
 from wallwm_ros.core.synchronizer import Match
 from wallwm_ros.core.tasks import Question
@@ -65,9 +65,31 @@ def test_a_chunk_of_a_task_sees_the_past_and_begins_with_what_is_committed(match
     (look,) = engine.looks
     assert look.history.shape == (3, 4, 64, 64, 3)
     assert look.history[0, :, 0, 0, 0].tolist() == [50, 51, 52, 53]
-    assert (look.chunk, look.reasoned) == (3, False)
+    assert (look.chunk, look.route) == (3, "words")
     assert plan.actions.shape == (32, 14) and plan.actions[:5] == pytest.approx(committed, abs=1e-6)
     assert plan.reasoning == "" and plan.observation_stamp_ns == 123
+
+
+def test_a_chunk_that_was_reasoned_brings_its_thought_to_be_read_later(match):
+    spec = dataclasses.replace(
+        UNIFIED, sources=("atomic", "staircase"), words=UNIFIED.vocabulary, reason_length=8
+    )
+
+    class Thinking(TinyEngine):
+        def observe(self, look):
+            assert look.route == "staircase"
+            return dataclasses.replace(super().observe(look), latents=np.ones((4, 8), np.float32))
+
+        def explain(self, latents, stop):
+            assert latents.shape == (4, 8)
+            return "" if stop() else "the cube is near left"
+
+    past = (match.pictures,) * 4
+    made = Planner(Policy(Thinking(spec)), spec, load_robot("sim"), lambda _, picture: picture)
+    plan = made.plan_chunk(dataclasses.replace(match, past=past), Question(1, "reach", "staircase", 3), 0)
+    assert plan.reasoning == "" and plan.thought.read(lambda: True) == ""
+    assert plan.thought.read() == plan.reasoning == "the cube is near left"
+    assert dataclasses.replace(plan, actions=plan.actions[:4]).reasoning == plan.reasoning
 
 
 def test_a_chunk_of_a_task_must_have_the_models_fixed_length(match):
@@ -108,6 +130,34 @@ def test_a_picture_that_cannot_be_decoded_is_no_engine_failure(match):
 def test_an_unsound_answer_is_refused(actions, remaining, words):
     with pytest.raises(EngineError, match=words):
         check_answer(actions, remaining, SPEC)
+
+
+def test_targets_far_outside_the_limits_are_refused_with_joint_and_figure():
+    robot = load_robot("sim")
+    low, high = robot.limit("low"), robot.limit("high")
+    near = np.stack([low - 0.2 * (high - low), high + 0.2 * (high - low)])
+    check_targets(near, robot, 0.25)
+    for sign, limit in ((-1, low), (1, high)):
+        wild = near.copy()
+        wild[1, 3] = limit[3] + sign * 3.0
+        words = f"left_forearm_roll .* 25% of that; found {wild[1, 3]:.4g} in step 1"
+        with pytest.raises(EngineError, match=words):
+            check_targets(wild, robot, 0.25)
+
+
+def test_an_event_goes_on_from_committed_steps(match):
+    committed = np.repeat(match.states["/joint_states"][None], 5, axis=0)
+    seen = []
+
+    class Noting(TinyEngine):
+        def act(self, context, steps, euler_steps, seed, prefix=None):
+            seen.append(None if prefix is None else len(prefix))
+            return super().act(context, steps, euler_steps, seed, prefix)
+
+    made = Planner(Policy(Noting(UNIFIED)), UNIFIED, load_robot("sim"), lambda _, picture: picture)
+    made.plan(match, "reach", 0.0, 0)
+    made.plan(match, "reach", 0.0, 0, committed)
+    assert seen == [None, 5]
 
 
 def test_the_worker_runs_jobs_in_order_in_one_thread():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from action_msgs.msg import GoalStatus  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from live_bench import UNCONFIGURED, Event  # noqa: E402
 from live_stage import LONG_S, REACH, RETRACT, ready, serve  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 from tiny_engine import STEPS  # noqa: E402
 
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask  # noqa: E402
 from wallwm_ros.bridge.diagnostics import latency_from_message  # noqa: E402
+from wallwm_ros.bridge.heartbeat import LEAVING  # noqa: E402
 from wallwm_ros.core.events import ControlState, Outcome, Stage  # noqa: E402
 
 QUEUE = ExecuteEvent.Goal.QUEUE
@@ -59,6 +63,16 @@ def test_the_chunk_says_what_it_is_and_where_the_time_went(bench):
     assert set(stages) == {"wait", "decode", "preprocess", "observe", "act", "publish", "chunk"}
     assert all(time_ms >= 0 for time_ms in stages.values())
     assert stages["chunk"] >= stages["decode"] + stages["preprocess"] + stages["observe"] + stages["act"]
+
+
+def test_the_policy_beats_while_it_is_active_and_takes_leave(bench):
+    beats = []
+    ear = bench.node.create_subscription(Header, "/policy_heartbeat", beats.append, 10)
+    bench.until(lambda: len(beats) > 3)
+    assert {beat.frame_id for beat in list(beats)} == {""}
+    assert bench.change("policy_node", Transition.TRANSITION_DEACTIVATE)
+    bench.until(lambda: beats[-1].frame_id == LEAVING)
+    bench.node.destroy_subscription(ear)
 
 
 def test_cancelling_stops_the_arm_and_reports_how_far_it_came(bench):
@@ -118,6 +132,7 @@ def test_an_unsound_goal_comes_back_with_the_reason(bench, goal, words):
         ("raise", "the engine raised RuntimeError: out of memory in the second layer"),
         ("nan", "the engine must give finite actions; found a non-finite value for left_forearm_roll"),
         ("shape", "must give 1 to 64 steps of 14 joints; found shape (72, 14)"),
+        ("wild", "targets of left_forearm_roll in -2.6 to 2.6 rad, give or take 25% of that; found 20"),
     ],
 )
 def test_an_engine_that_fails_moves_nothing(bench, word, reason):
@@ -205,8 +220,75 @@ def test_a_control_process_that_falls_silent_ends_the_event_and_is_used_again_wh
     bench.processes["control_node"].send_signal(signal.SIGSTOP)
     result = event.result()[1]
     assert result.error_code == Outcome.CONTROL_LOST and "silent" in result.error_text
+    assert "has been silent" in Event(bench, RETRACT).result()[1].error_text
     bench.processes["control_node"].send_signal(signal.SIGCONT)
+    bench.heard(5)
     assert Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED
+
+
+def test_a_stop_goes_out_soon_after_a_cancel(bench):
+    times = []
+    for _ in range(9):
+        event = Event(bench, REACH, duration_s=LONG_S)
+        event.reach(Stage.EXECUTING, step=2)
+        sent, asked = len(bench.chunks), time.monotonic()
+        event.cancel_soon()
+        bench.until(lambda sent=sent: len(bench.chunks) > sent, pause_s=0.001)
+        times.append(time.monotonic() - asked)
+        assert bench.chunks[-1].steps == 0 and event.result()[1].error_code == Outcome.CANCELLED
+    assert np.median(times) < 0.1, times
+
+
+def test_an_event_that_is_inferred_again_goes_on_as_long_as_the_model_says_and_cameras_see(bench):
+    assert bench.set("policy_node", event_replan_s=0.2) == ""
+    try:
+        event = Event(bench, REACH, timeout_s=2.5)  # the tiny model always says: twelve steps more
+        result = event.result()[1]
+        assert result.error_code == Outcome.TIMED_OUT and result.steps_executed > STEPS
+        chunks = [chunk for chunk in bench.chunks if chunk.caption == REACH]
+        plan = [chunk for chunk in chunks if chunk.generation == chunks[-1].generation]
+        assert [chunk.sequence for chunk in plan] == list(range(len(plan))) and len(plan) > 3
+        assert all(chunk.final for chunk in plan)
+        steps = [f.step for f in event.feedback]
+        assert steps == sorted(steps) and event.stages == [Stage.WAITING, Stage.INFERRING, Stage.EXECUTING]
+
+        event = Event(bench, REACH)
+        event.reach(Stage.EXECUTING, step=STEPS + 2)
+        bench.mute("wrist_cam_left")
+        result = event.result()[1]
+        assert result.error_code == Outcome.NO_OBSERVATION and "wrist_cam_left" in result.error_text
+        bench.until(lambda: bench.chunks[-1].steps == 0 and bench.status.state == ControlState.HOLD)
+    finally:
+        bench.mute("")
+        assert bench.set("policy_node", event_replan_s=0.0) == ""
+
+
+def test_an_emergency_stop_ends_every_goal_and_after_the_reset_new_ones_work_at_once(bench):
+    event = Event(bench, REACH, duration_s=LONG_S)
+    event.reach(Stage.EXECUTING, step=2)
+    waiting = Event(bench, RETRACT, policy=QUEUE)
+    assert bench.call(Trigger, "/control_node/estop", Trigger.Request()).success
+    for ended in (event, waiting):
+        status, result = ended.result()
+        assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Outcome.ESTOPPED)
+        assert "must be reset" in result.error_text
+    refused = Event(bench, REACH).result()[1]
+    assert refused.error_code == Outcome.REFUSED and "emergency stop" in refused.error_text
+    assert bench.call(Trigger, "/control_node/reset_estop", Trigger.Request()).success
+    bench.heard(5)
+    assert Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED
+
+
+def test_every_stage_of_a_goal_is_one_line_of_the_log(bench):
+    Event(bench, RETRACT, duration_s=0.3).result()
+    bench.until(lambda: any("stage=succeeded" in m.msg for m in list(bench.log)[-8:]))
+    lines = [m.msg for m in list(bench.log) if m.name == "policy_node" and m.msg.startswith("goal stage=")]
+    identity = lines[-1].split()[3]
+    own = [line for line in lines if identity in line]
+    assert [line.split()[1] for line in own] == [
+        f"stage={stage}" for stage in ("waiting", "inferring", "executing", "settling", "succeeded")
+    ]
+    assert all("kind=event" in line and f"goal={RETRACT!r} reason=" in line for line in own)
 
 
 def test_told_to_stop_the_node_ends_its_event_stops_the_arm_and_leaves(bench):

@@ -55,11 +55,11 @@ def test_an_event_ends_as_it_would_have_and_the_task_that_waited_begins():
         Outcome.PREEMPTED,
         "mode was set to 'unified'",
     )
-    assert bench.questions == [] and b"e" not in bench.results
+    assert [q.text for q in bench.questions] == [EVENT.caption] and b"e" not in bench.results
     bench.until(lambda: b"e" in bench.results)
     assert bench.results[b"e"].outcome == Outcome.SUCCEEDED
     bench.run(3.0)
-    assert len(bench.published) > 2 and bench.steps() == (0, 0)
+    assert len(bench.published) > 3 and bench.steps() == (0, 0)
     assert bench.stops == [] and inside_limits(bench)
 
 
@@ -143,7 +143,10 @@ def test_an_unsound_task_is_refused_before_anything_is_looked_at(goal, words):
 def test_parameters_of_unified_mode_must_fit_the_bundle():
     with pytest.raises(ConfigError, match="this one has: none, it lacks unified mode"):
         check_unified(tiny_spec(), "instruction", 0)
-    spec = dataclasses.replace(tiny_spec(), modes=("event", "unified"), sources=("atomic", "staircase"))
+    language = {"words": tiny_spec().vocabulary, "reason_length": 4}
+    spec = dataclasses.replace(
+        tiny_spec(), modes=("event", "unified"), sources=("atomic", "staircase"), **language
+    )
     check_unified(spec, "staircase", 32)
     with pytest.raises(ConfigError, match="'instruction' needs a bundle .* has: atomic, staircase"):
         check_unified(spec, "instruction", 0)

@@ -48,6 +48,11 @@ def test_a_change_of_pace_is_followed():
     assert measured(*[400] * 30, *[100] * 25).ns == 100 * MS
 
 
+def test_a_cold_start_is_the_first_estimate_and_is_forgotten_too():
+    assert measured(3000).ns == 3000 * MS
+    assert measured(3000, *[200] * 7).ns == 200 * MS
+
+
 def clock(origin_ms, stop=None, resume_ms=0):
     """Reports every 20 ms of a plan begun at `origin_ms`; it may run out at a step, and go on later."""
     steps = StepClock(STEP)

@@ -22,7 +22,7 @@ STEPS = 12  # of every event whose duration is not given
 TRAVEL = 0.3  # of the left waist in one event [rad]
 REACH = 0.5  # in unified mode the left waist goes this far from its middle, and stays there [0.5 rad]
 PACE = 0.01  # so far in one step [0.5 rad]
-MISDEEDS = ("nan", "raise", "slow", "shape")  # words that make the engine misbehave
+MISDEEDS = ("nan", "raise", "slow", "shape", "wild")  # words that make the engine misbehave
 
 
 def tiny_spec() -> ModelSpec:
@@ -90,6 +90,8 @@ class TinyEngine:
         actions[:, 0] += way * TRAVEL / self.spec.normalisation.std[0] * (10 * s**3 - 15 * s**4 + 6 * s**5)
         if "nan" in words:
             actions[-1, 3] = np.nan
+        if "wild" in words:
+            actions[-1, 3] = 40.0
         return np.tile(actions, (6, 1)) if "shape" in words else actions
 
     def close(self) -> None:

@@ -50,9 +50,11 @@ class InferenceThread:
         def job() -> None:
             if number != self._wanted:
                 return  # replaced while an older inference was still running
-            self._done.append(_Done(_attempt(make, self._seed + number), tell, time.perf_counter()))
+            found = _attempt(make, self._seed + number)
+            self._done.append(_Done(found, tell, time.perf_counter()))
             if number == self._wanted:
                 self._wake.trigger()
+            self._read(found, lambda: number != self._wanted)
 
         self._worker.submit(job)
 
@@ -62,6 +64,15 @@ class InferenceThread:
         done = self._worker.close()
         self._node.destroy_guard_condition(self._wake)
         return done
+
+    def _read(self, found: Answer, stop: Callable[[], bool]) -> None:
+        """Put the thought behind a plan, which is out now, into words; until something newer is asked for."""
+        if not isinstance(found, Plan) or found.thought is None:
+            return
+        try:
+            found.thought.read(stop)
+        except Exception as error:  # a thought that cannot be read must not end a task that moves
+            self._node.get_logger().warning(f"the model's reasoning cannot be read: {error}")
 
     def _deliver(self) -> None:
         while self._done:

@@ -24,7 +24,7 @@ CODES = {
     getattr(ExecuteEvent.Result, name): name.lower().replace("_", " ")
     for name in (
         "SUCCEEDED", "REFUSED", "CANCELLED", "PREEMPTED", "TIMED_OUT", "NO_OBSERVATION",
-        "ENGINE_FAILED", "CONTROL_LOST", "DEACTIVATED",
+        "ENGINE_FAILED", "CONTROL_LOST", "DEACTIVATED", "ESTOPPED", "TAKEN_OVER",
     )
 }  # fmt: skip
 STAGES = {

@@ -11,15 +11,17 @@ from rclpy.node import Node
 from wallwm_model.errors import ObservationError, WallWMError
 from wallwm_model.spec import ModelSpec
 from wallwm_ros.bridge.chunk_output import ChunkOutput
+from wallwm_ros.bridge.clock_watch import ClockWatch
 from wallwm_ros.bridge.goal_server import GoalServer
 from wallwm_ros.bridge.inference_thread import Answer, InferenceThread
 from wallwm_ros.core.camera_guard import CameraInfoGuard
 from wallwm_ros.core.chunk import Chunk
-from wallwm_ros.core.events import EventGoal, Outcome, Plan
+from wallwm_ros.core.events import EventQuestion, Outcome, Plan, Stage
 from wallwm_ros.core.inference import Planner
-from wallwm_ros.core.runner import Runner
+from wallwm_ros.core.plan_runner import PlanRunner
+from wallwm_ros.core.plans import Place
 from wallwm_ros.core.synchronizer import Match, Synchronizer, Unsound
-from wallwm_ros.core.tasks import Place, Question, TaskGoal
+from wallwm_ros.core.tasks import Question
 
 
 class Means(NamedTuple):
@@ -30,6 +32,7 @@ class Means(NamedTuple):
         output: where chunks go.
         synchronizer: where observations come from.
         guard: may object to every observation.
+        clock: may object as well.
         planner: makes plans, in the thread.
         thread: where inference runs.
         spec: of the model.
@@ -40,6 +43,7 @@ class Means(NamedTuple):
     output: ChunkOutput
     synchronizer: Synchronizer
     guard: CameraInfoGuard
+    clock: ClockWatch
     planner: Planner
     thread: InferenceThread
     spec: ModelSpec
@@ -54,7 +58,7 @@ class RosPort:
         server: whose clients hear of progress and results.
     """
 
-    runner: Runner  # set by whoever makes both
+    runner: PlanRunner  # set by whoever makes both
     kind: str
 
     def __init__(self, means: Means, server: GoalServer) -> None:
@@ -64,10 +68,11 @@ class RosPort:
         """See `Port`."""
         return self._means.output.now_ns()
 
-    def look(self, not_before_ns: int) -> Match | Unsound:
+    def look(self, not_before_ns: int, rested_ns: int | None = None) -> Match | Unsound:
         """See `Port`."""
         means = self._means
-        return means.guard.objection() or means.synchronizer.newest(means.output.now_ns(), not_before_ns)
+        objection = means.clock.objection() or means.guard.objection()
+        return objection or means.synchronizer.newest(means.output.now_ns(), not_before_ns)
 
     def stop(self, generation: int) -> None:
         """See `Port`."""
@@ -77,9 +82,14 @@ class RosPort:
         """See `Port`."""
         self._server.feedback(goal, progress)
 
+    def staged(self, goal: Any, stage: Stage, reason: str) -> None:
+        """See `Port`."""
+        self._means.node.get_logger().info(goal_line(self.kind, goal, stage.name, reason))
+
     def finish(self, goal: Any, result: Any) -> None:
         """See `Port`."""
-        text = f"{self.kind} {goal.caption!r} {result.outcome.name}: {result.text}"
+        self._means.output.ended(result.outcome)
+        text = goal_line(self.kind, goal, result.outcome.name, result.text)
         logger = self._means.node.get_logger()
         if result.outcome == Outcome.SUCCEEDED:
             logger.info(text)
@@ -87,8 +97,8 @@ class RosPort:
             logger.warning(text)
         self._server.finish(goal, result)
 
-    def _publish(self, place: Place, plan: Plan, caption: str, wait_ms: float, *, fresh: bool = True) -> None:
-        """Send a chunk; a fresh one comes from the inference that was told of last."""
+    def publish(self, place: Place, plan: Plan, goal: Any, wait_ms: float | None) -> None:
+        """See `Port`."""
         means = self._means
         chunk = Chunk(
             generation=place.generation,
@@ -99,13 +109,13 @@ class RosPort:
             first_step=place.first_step,
             final=place.final,
             action_space=means.spec.action_space,
-            caption=caption,
+            caption=goal.caption,
             remaining_s=plan.remaining_s,
             observation_ns=plan.observation_stamp_ns,
             stamp_ns=means.output.now_ns(),
         )
         means.output.send(chunk)
-        if not fresh:
+        if wait_ms is None:
             return
         published_s, thread = time.perf_counter(), means.thread
         stages = {"wait": wait_ms, **plan.timings_ms, "publish": 1000 * (published_s - thread.ended_s)}
@@ -123,27 +133,27 @@ class RosPort:
 
 
 class RosEventPort(RosPort):
-    """An `EventPort`."""
+    """The port of events."""
 
     kind = "event"
 
-    def infer(self, ticket: int, match: Match, goal: EventGoal) -> None:
-        """See `EventPort`."""
-        make = partial(self._means.planner.plan, match, goal.caption, goal.duration_s)
-        self._means.thread.ask(make, partial(self._told, ticket))
+    def infer(self, match: Match, question: EventQuestion) -> None:
+        """See `Port`."""
+        planner, asked = self._means.planner, question
 
-    def publish(self, generation: int, plan: Plan, goal: EventGoal, wait_ms: float) -> None:
-        """See `EventPort`."""
-        self._publish(Place(generation), plan, goal.caption, wait_ms)
+        def make(seed: int) -> Plan:
+            return planner.plan(match, asked.text, asked.duration_s, seed, asked.committed)
+
+        self._means.thread.ask(make, partial(self._told, question.ticket))
 
 
 class RosTaskPort(RosPort):
-    """A `TaskPort`."""
+    """The port of tasks, which look back as well."""
 
     kind = "task"
 
     def look(self, not_before_ns: int, rested_ns: int | None = None) -> Match | Unsound:
-        """See `TaskPort`."""
+        """See `Port`."""
         found, spec = super().look(not_before_ns), self._means.spec
         if isinstance(found, Unsound):
             return found
@@ -151,13 +161,15 @@ class RosTaskPort(RosPort):
         return self._means.synchronizer.with_past(found, spec.history_pictures, every_ns, rested_ns)
 
     def infer(self, match: Match, question: Question) -> None:
-        """See `TaskPort`."""
+        """See `Port`."""
         make = partial(self._means.planner.plan_chunk, match, question)
         self._means.thread.ask(make, partial(self._told, question.ticket))
 
-    def publish(self, place: Place, plan: Plan, goal: TaskGoal, wait_ms: float) -> None:
-        """See `TaskPort`."""
-        self._publish(place, plan, goal.caption, wait_ms, fresh=not place.final)
+
+def goal_line(kind: str, goal: Any, stage: str, reason: str) -> str:
+    """One line of the log for a goal that has come to another stage, or to its end."""
+    identity = goal.key.hex()[:8]
+    return f"goal stage={stage.lower()} kind={kind} id={identity} goal={goal.caption!r} reason={reason!r}"
 
 
 def _sentence(error: Exception) -> str:

@@ -1,14 +1,14 @@
-"""What an event goal is, how goals end, and what their runners need from the outside."""
+"""What an event goal is, how goals end, what the model is asked and answers, what control reports."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
 
 import numpy as np
 
-from wallwm_ros.core.synchronizer import Match, Unsound
+from wallwm_model.thought import Thought
+from wallwm_ros.core.control_state import ControlState
 
 
 class Outcome(IntEnum):
@@ -23,6 +23,8 @@ class Outcome(IntEnum):
     ENGINE_FAILED = 6
     CONTROL_LOST = 7
     DEACTIVATED = 8
+    ESTOPPED = 9
+    TAKEN_OVER = 10
 
 
 class Stage(IntEnum):
@@ -32,15 +34,6 @@ class Stage(IntEnum):
     INFERRING = 1
     EXECUTING = 2
     SETTLING = 3
-
-
-class ControlState(IntEnum):
-    """What the control process is doing; the numbers of `ControlStatus`."""
-
-    HOLD = 0
-    TRACKING = 1
-    STOPPING = 2
-    INACTIVE = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ class EventResult:
     Attributes:
         outcome: how it ended.
         text: why, in one sentence.
-        steps_executed, steps_planned: action steps that were carried out, and that the chunk had.
+        steps_executed, steps_planned: action steps that were carried out, and that the plan had in the end.
         duration_s: from the goal's arrival to its end [s].
         inference_s: spent in the engine [s].
     """
@@ -93,16 +86,51 @@ class EventResult:
 
 
 @dataclass(frozen=True)
+class EventTuning:
+    """Parameters of events that may change while the arm moves.
+
+    Attributes:
+        replan_ns: the model is asked again on this period while the arm moves [ns]; 0: never.
+        blend_steps: as in `TaskTuning`.
+    """
+
+    replan_ns: int = 0
+    blend_steps: int = 4
+
+
+@dataclass(frozen=True)
+class EventQuestion:
+    """What the model is asked for an event, or for the rest of it.
+
+    Attributes:
+        ticket: number of the question.
+        text: the event in words.
+        duration_s: expected duration of the rest [s]; 0 lets the model decide.
+        committed: (d, D) targets that will be executed before the answer comes; none where the arm rests or
+            the model takes no prefix.
+        first_step: step of the plan at which the observation was taken.
+        stamp_ns: when that was (message clock) [ns].
+    """
+
+    ticket: int
+    text: str
+    duration_s: float = 0.0
+    committed: np.ndarray | None = field(default=None, repr=False)
+    first_step: int = 0
+    stamp_ns: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """One inference's answer, sound and ready to be published.
 
     Attributes:
         actions: (T, D) joint targets [rad, m], in the order of the model's joints.
         step_s: duration of one step [s].
-        remaining_s: the model's estimate of the event's length [s].
+        remaining_s: the model's estimate of what is left of the event when it was seen [s].
         observation_stamp_ns: when the oldest part of the observation was taken [ns].
         timings_ms: stage -> time it took [ms]: decode, preprocess, observe, act; and mask, where one is made.
-        reasoning: what the model thought, readable; empty where it does not say.
+        thought: what led to it, where the model reasons; read after the plan was handed out.
     """
 
     actions: np.ndarray
@@ -110,7 +138,12 @@ class Plan:
     remaining_s: float
     observation_stamp_ns: int
     timings_ms: dict[str, float]
-    reasoning: str = ""
+    thought: Thought | None = None
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought, in words; empty until it was read, or where it does not say."""
+        return self.thought.text if self.thought else ""
 
     @property
     def inference_s(self) -> float:
@@ -140,33 +173,6 @@ class ControlReport:
     @property
     def moving(self) -> bool:
         """The command has not come to rest."""
+        if self.state == ControlState.TAKEOVER:
+            return True
         return self.state in (ControlState.TRACKING, ControlState.STOPPING) and not self.settled
-
-
-class Port(Protocol):
-    """What a runner of goals asks of the outside, whatever kind they are of; nothing here may block."""
-
-    def message_now_ns(self) -> int:
-        """The time of the clock that stamps the messages [ns]."""
-
-    def look(self, not_before_ns: int) -> Match | Unsound:
-        """The newest sound observation taken at or after `not_before_ns` (message clock) [ns]."""
-
-    def stop(self, generation: int) -> None:
-        """Ask the control process for a shaped stop."""
-
-    def feedback(self, goal: Any, progress: Any) -> None:
-        """Tell the client how far the goal is."""
-
-    def finish(self, goal: Any, result: Any) -> None:
-        """Tell the client how the goal ended; called exactly once per goal."""
-
-
-class EventPort(Port, Protocol):
-    """What the runner of events asks of the outside."""
-
-    def infer(self, ticket: int, match: Match, goal: EventGoal) -> None:
-        """Start inference; the runner hears the answer by `inferred`, `unseen` or `inference_failed`."""
-
-    def publish(self, generation: int, plan: Plan, goal: EventGoal, wait_ms: float) -> None:
-        """Send the chunk to the control process; `wait_ms` was spent waiting for the observation [ms]."""

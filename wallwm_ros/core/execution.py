@@ -1,89 +1,35 @@
-"""Following published chunks: what has the control process really done with them?"""
+"""A plan of chunks on its way through the control process: what has really been done with it?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from wallwm_ros.core.control_link import SECOND, ControlLink, reason
 from wallwm_ros.core.events import ControlReport, ControlState, Outcome, Plan, Stage
-from wallwm_ros.core.rest import RestDetector
-
-SECOND = 1_000_000_000  # nanoseconds
-
-
-class ControlLink:
-    """The last word of the control process, whether it is still alive, and how plans for it are numbered.
-
-    Every plan, and every stop, has a newer generation than all before it, so that the control process can
-    never mistake an old one for a new one.
-
-    Args:
-        silence_ns: longest time without a report [ns].
-        rest: told of every report.
-        generation: no plan is older than this. Seeded from the steady clock in microseconds, a restarted
-            node's first plan is newer than the last plan of the one before it.
-    """
-
-    def __init__(self, silence_ns: int, rest: RestDetector, generation: int = 0) -> None:
-        self.silence_ns = silence_ns
-        self.report: ControlReport | None = None
-        self.heard_ns = 0
-        self._rest, self._generation = rest, generation
-        self._stop_generation = self._stop_ns = 0
-
-    @property
-    def rejected(self) -> int:
-        """Chunks that the control process has refused so far."""
-        return self.report.rejected if self.report else 0
-
-    def next_generation(self) -> int:
-        """Newer than every plan of this node, and than the one the control process knows."""
-        known = self.report.generation if self.report else 0
-        self._generation = max(self._generation, known) + 1
-        return self._generation
-
-    def next_stop(self, now_ns: int) -> int:
-        """The generation of a stop that is being sent [ns, steady clock]."""
-        self._stop_generation, self._stop_ns = self.next_generation(), now_ns
-        return self._stop_generation
-
-    def stopping(self, now_ns: int) -> bool:
-        """A stop is on its way to the control process; one that was restarted since never hears of it."""
-        behind = self.report is None or self.report.generation < self._stop_generation
-        return behind and now_ns - self._stop_ns <= self.silence_ns
-
-    def hear(self, report: ControlReport, now_ns: int) -> None:
-        """Take in a report heard at `now_ns` (steady clock) [ns]."""
-        self.report, self.heard_ns = report, now_ns
-        self._rest.add(report, now_ns)
-
-    def silent(self, now_ns: int, since_ns: int = 0) -> bool:
-        """Nothing was heard for too long, counted from `since_ns` at the earliest."""
-        return self.report is None and not since_ns or now_ns - max(self.heard_ns, since_ns) > self.silence_ns
-
-    def at_rest(self, now_ns: int) -> bool:
-        """Command and arm stand still."""
-        return self._rest.at_rest(now_ns)
-
-    def trouble(self, now_ns: int) -> str:
-        """One sentence about what is wrong with it."""
-        if self.report is None:
-            return "the control process has never been heard of"
-        if now_ns - self.heard_ns > self.silence_ns:
-            return f"the control process has been silent for {(now_ns - self.heard_ns) / SECOND:.2f} s"
-        return f"the control process is not active: {reason(self.report)}"
+from wallwm_ros.core.plans import Place
+from wallwm_ros.core.steps import StepClock
 
 
 @dataclass
 class Execution:
-    """One chunk on its way through the control process.
+    """Chunks of one generation, each joining the one before at a step of the plan.
 
     Attributes:
-        plan: what was published.
+        plan: the newest chunk, as it was published.
         generation: under which number.
         published_ns: when [ns, steady clock].
         rejected: chunks that the control process had refused before.
+        steps: tells at which step a picture was taken.
+        observed_ns: when the newest chunk's observation was taken (message clock) [ns].
+        rested_ns: the first one's: until then the robot rested [ns].
+        ends: every chunk leads to a rest, as an event's does.
         stage: `EXECUTING`, then `SETTLING`.
-        step: steps of the event executed.
+        step: steps of the plan executed.
+        sequence, first_step: of the newest chunk.
+        halted_ns: since when the control process has been stopping the arm by itself [ns, steady clock].
+        closing: how the goal ends once the last row is reached and the arm rests; none: more may come.
         taken_up: the control process has begun with it.
         superseded: another sender's plan has taken over.
         complete: it has ended, and the arm rests; nothing is left to be stopped.
@@ -93,19 +39,50 @@ class Execution:
     generation: int
     published_ns: int
     rejected: int
+    steps: StepClock = field(default_factory=lambda: StepClock(1))
+    observed_ns: int = 0
+    rested_ns: int = 0
+    ends: bool = False
     stage: Stage = Stage.EXECUTING
     step: int = 0
+    sequence: int = 0
+    first_step: int = 0
+    halted_ns: int = 0
+    closing: tuple[Outcome, str] | None = None
     taken_up: bool = False
     superseded: bool = False
     complete: bool = False
 
     @property
     def planned(self) -> int:
-        """Steps of the chunk."""
-        return len(self.plan.actions)
+        """Steps of the plan known so far."""
+        return self.first_step + len(self.plan.actions)
+
+    @property
+    def place(self) -> Place:
+        """Where the newest chunk belongs."""
+        final = self.ends or self.closing is not None
+        return Place(self.generation, self.sequence, self.first_step, final)
+
+    def committed(self, first_step: int, count: int) -> np.ndarray | None:
+        """(up to `count`, D) targets from a step of the plan on; none after the last row."""
+        begin = first_step - self.first_step
+        rows = self.plan.actions[begin : begin + count]
+        return rows if len(rows) else None
+
+    def join(self, plan: Plan, first_step: int, now_ns: int, link: ControlLink) -> None:
+        """The next chunk is being sent, at `now_ns` (steady clock)."""
+        self.plan, self.first_step, self.sequence = plan, first_step, self.sequence + 1
+        self.published_ns, self.rejected = now_ns, link.rejected
+        self.observed_ns = plan.observation_stamp_ns
+
+    def cut(self, until: int) -> None:
+        """Leave away what comes after step `until`."""
+        rows = self.plan.actions[: until - self.first_step]
+        self.plan = replace(self.plan, actions=rows)
 
     def update(self, link: ControlLink, now_ns: int) -> tuple[Outcome, str] | None:
-        """How the event ended and why, or nothing while it goes on."""
+        """How the goal ended and why, or nothing while it goes on."""
         report = link.report
         if link.silent(now_ns, self.published_ns):
             return Outcome.CONTROL_LOST, link.trouble(now_ns)
@@ -118,17 +95,20 @@ class Execution:
 
     def _going_on(self, report: ControlReport, link: ControlLink, now_ns: int) -> tuple[Outcome, str] | None:
         """The control process follows this plan."""
-        if self.step >= self.planned and report.settled:
-            self.stage, self.complete = Stage.SETTLING, link.at_rest(now_ns)
-            return (Outcome.SUCCEEDED, f"{self.planned} steps executed") if self.complete else None
-        if report.state != ControlState.TRACKING:
-            return self._stopped(report)
-        self.stage = Stage.SETTLING if self.step >= self.planned else Stage.EXECUTING
-        return None
-
-    def _stopped(self, report: ControlReport) -> tuple[Outcome, str]:
-        stopped = f"the control process stopped at step {self.step} of {self.planned}"
-        return Outcome.CONTROL_LOST, f"{stopped}: {reason(report)}"
+        self.steps.hear(report.stamp_ns, report.step)
+        if report.state != ControlState.TRACKING and not report.settled:
+            self.halted_ns = self.halted_ns or now_ns
+            if report.state == ControlState.STOPPING and now_ns - self.halted_ns <= link.silence_ns:
+                return None  # once the arm stands, it is known on whose behalf
+            stopped = f"the control process stopped at step {self.step} of {self.planned}"
+            return Outcome.CONTROL_LOST, f"{stopped}: {reason(report)}"
+        if report.sequence < self.sequence:
+            return self._overdue(f"chunk {self.sequence} of the plan", report, link, now_ns)
+        if self.closing is None or self.step < self.planned:
+            return None
+        self.stage = Stage.SETTLING
+        self.complete = report.settled and link.at_rest(now_ns)
+        return self.closing if self.complete else None
 
     def _not_taken_up(
         self, report: ControlReport, link: ControlLink, now_ns: int
@@ -140,14 +120,15 @@ class Execution:
         if self.taken_up:
             text = f"the control process was restarted at step {self.step} of {self.planned}"
             return Outcome.CONTROL_LOST, text
+        return self._overdue("the chunk", report, link, now_ns)
+
+    def _overdue(
+        self, chunk: str, report: ControlReport, link: ControlLink, now_ns: int
+    ) -> tuple[Outcome, str] | None:
+        """The newest chunk has been sent, and the control process does not follow it yet."""
         if report.rejected > self.rejected:
-            return Outcome.CONTROL_LOST, f"the control process refused the chunk: {reason(report)}"
-        if now_ns - self.published_ns > link.silence_ns:
-            text = f"the control process has not taken up the chunk within {link.silence_ns / SECOND:.2f} s"
+            return Outcome.CONTROL_LOST, f"the control process refused {chunk}: {reason(report)}"
+        if now_ns - max(self.published_ns, link.woke_ns) > link.silence_ns:
+            text = f"the control process has not taken up {chunk} within {link.silence_ns / SECOND:.2f} s"
             return Outcome.CONTROL_LOST, f"{text}: {reason(report)}"
         return None
-
-
-def reason(report: ControlReport) -> str:
-    """The control process's own words, else its state."""
-    return report.reason or report.state.name.lower()

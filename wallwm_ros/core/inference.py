@@ -21,9 +21,16 @@ from wallwm_ros.core.tasks import Question
 class Model(Protocol):
     """What the runtime needs of a policy; `wallwm_model.policy.Policy` has it."""
 
-    def event(self, observation: Observation, caption: str, duration_s: float | None, seed: int) -> Any:
-        """One event: an object with actions (T, D) [rad, m] and the times step_s, remaining_s, preprocess_s,
-        observe_s and act_s [s]."""
+    def event(
+        self,
+        observation: Observation,
+        caption: str,
+        duration_s: float | None,
+        seed: int,
+        committed: np.ndarray | None,
+    ) -> Any:
+        """One event, or its rest: an object with actions (T, D) [rad, m] and the times step_s, remaining_s,
+        preprocess_s, observe_s and act_s [s]."""
 
     def unified(
         self,
@@ -49,6 +56,7 @@ class Planner:
         spec: what the policy reads and gives.
         profile: where each state stream's values belong.
         decode: camera name and undecoded picture -> (H, W, 3) uint8 RGB; raises ObservationError.
+        slack: a target may lie outside its joint's limits by this part of their range.
 
     Attributes:
         sight: what sight-cone masks are for, if for anything; may be exchanged between two plans.
@@ -60,19 +68,33 @@ class Planner:
         spec: ModelSpec,
         profile: RobotProfile,
         decode: Callable[[str, Any], np.ndarray],
+        slack: float = np.inf,
     ) -> None:
         self._model, self._spec, self._decode = model, spec, decode
+        self._profile, self._slack = profile, slack
         self.sight: SightUse | None = None
         self._columns = {source.topic: profile.columns(source.columns) for source in profile.states}
 
-    def plan(self, match: Match, caption: str, duration_s: float, seed: int) -> Plan:
+    def plan(
+        self,
+        match: Match,
+        caption: str,
+        duration_s: float,
+        seed: int,
+        committed: np.ndarray | None = None,
+    ) -> Plan:
         """Carry `caption` out from what `match` shows; `duration_s` 0 lets the model decide.
+
+        Args:
+            committed: (d, D) targets that will be executed before this plan joins them [rad, m].
 
         Raises:
             ObservationError: a picture that cannot be decoded.
             EngineError: the engine raised or its answer is not sound.
         """
-        return self._plan(match, lambda seen: self._model.event(seen, caption, duration_s or None, seed))
+        return self._plan(
+            match, lambda seen: self._model.event(seen, caption, duration_s or None, seed, committed)
+        )
 
     def plan_chunk(self, match: Match, question: Question, seed: int) -> Plan:
         """The next chunk of a task, from a match with pictures of the past.
@@ -111,6 +133,7 @@ class Planner:
         masked = time.perf_counter()
         chunk = ask(observation)
         check_answer(chunk.actions, chunk.remaining_s, self._spec)
+        check_targets(chunk.actions, self._profile, self._slack)
         timings = {
             "decode": decoded - began,
             "preprocess": chunk.preprocess_s,
@@ -127,7 +150,7 @@ class Planner:
             remaining_s=chunk.remaining_s,
             observation_stamp_ns=match.stamp_ns,
             timings_ms={name: 1000 * seconds for name, seconds in timings.items()},
-            reasoning=getattr(chunk, "reasoning", ""),
+            thought=getattr(chunk, "thought", None),
         )
 
     def _decoded(self, pictures: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -151,3 +174,25 @@ def check_answer(actions: np.ndarray, remaining_s: float, spec: ModelSpec) -> No
         raise EngineError(f"the engine must give finite actions; found a non-finite value for {names}")
     if not np.isfinite(remaining_s):
         raise EngineError(f"the engine must give a finite remaining time; found {remaining_s}")
+
+
+def check_targets(actions: np.ndarray, profile: RobotProfile, slack: float) -> None:
+    """Refuse targets (T, D) that no working engine gives [rad, m].
+
+    The control process keeps to the limits anyway; what is far beyond them is not worth following.
+
+    Args:
+        slack: part of a joint's range that its targets may lie outside its limits.
+
+    Raises:
+        EngineError: names the joint, its limits and the worst target.
+    """
+    low, high = profile.limit("low"), profile.limit("high")
+    beyond = np.maximum(low - actions, actions - high) - slack * (high - low)
+    if beyond.max() <= 0:
+        return
+    row, column = np.unravel_index(np.argmax(beyond), beyond.shape)
+    joint, found = profile.joints[column], actions[row, column]
+    limits = f"{joint.low:g} to {joint.high:g} {joint.unit}, give or take {slack:.0%} of that"
+    expected = f"the engine must give targets of {joint.name} in {limits}"
+    raise EngineError(f"{expected}; found {found:.4g} in step {row}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from wallwm_model.errors import ConfigError
+from wallwm_model.errors import ConfigError, WallWMError
 from wallwm_ros.core.clock import Clock
+from wallwm_ros.core.control_link import ControlLink
+from wallwm_ros.core.event_run import BaseRun
 from wallwm_ros.core.event_runner import EventRunner
 from wallwm_ros.core.events import ControlReport, EventGoal
-from wallwm_ros.core.execution import ControlLink
 from wallwm_ros.core.task_runner import TaskRunner
 from wallwm_ros.core.tasks import TaskGoal
 
 EVENT, UNIFIED = "event", "unified"
 _GOALS = {EVENT: "events", UNIFIED: "tasks"}
+
+
+class NotReadyError(WallWMError):
+    """No goal can be taken now."""
 
 
 class Modes:
@@ -38,6 +43,16 @@ class Modes:
         """No goal is running or waiting."""
         return self._events.idle and self._tasks.idle
 
+    @property
+    def current(self) -> BaseRun | None:
+        """The goal being carried out, of either kind."""
+        return self._events.current or self._tasks.current
+
+    @property
+    def waiting(self) -> int:
+        """How many goals wait for their turn."""
+        return self._events.waiting + self._tasks.waiting
+
     def set(self, mode: str) -> None:
         """Take goals of another mode from now on."""
         if mode != self.mode:
@@ -50,10 +65,14 @@ class Modes:
 
         Raises:
             ConfigError: goals of its kind belong to the other mode.
+            NotReadyError: the control process is lost, or obeys an emergency stop or an operator.
         """
         wanted = UNIFIED if isinstance(goal, TaskGoal) else EVENT
         if wanted != self.mode:
             raise ConfigError(f"{_GOALS[wanted]} need mode {wanted!r}; found {self.mode!r}")
+        refusal = self._link.refusal(self._clock.now_ns())
+        if refusal:
+            raise NotReadyError(refusal)
         both = (self._events, self._tasks)
         runner, other = both if wanted == EVENT else reversed(both)
         runner.held = other.running
@@ -74,6 +93,11 @@ class Modes:
         self._events.distrust(text)
         self._tasks.distrust(text)
 
+    def clock_jumped(self, text: str) -> None:
+        """The clock that stamps the messages was set: what is known of times before says nothing any more."""
+        self._link.clock_jumped()
+        self.distrust(text)
+
     def control_reported(self, report: ControlReport) -> None:
         """The control process says what it does."""
         self._link.hear(report, self._clock.now_ns())
@@ -82,6 +106,7 @@ class Modes:
 
     def tick(self) -> None:
         """Turn both machines; call at 50 Hz or so, and whenever something came in."""
+        self._link.awake(self._clock.now_ns())
         for runner, other in ((self._events, self._tasks), (self._tasks, self._events)):
             runner.held = other.running
             runner.tick()

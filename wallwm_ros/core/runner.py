@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from wallwm_ros.core.clock import Clock
+from wallwm_ros.core.control_link import SECOND, ControlLink
 from wallwm_ros.core.event_run import BaseRun, RunnerLimits
-from wallwm_ros.core.events import ControlState, Outcome, Plan, Port, Stage
-from wallwm_ros.core.execution import SECOND, ControlLink
+from wallwm_ros.core.events import ControlState, Outcome, Stage
+from wallwm_ros.core.plans import Port
 from wallwm_ros.core.synchronizer import Match, Unsound
 
 R = TypeVar("R", bound=BaseRun)
+WATCH_NS = 100_000_000  # between two looks at the streams while the arm moves
 
 
 class Runner(ABC, Generic[R]):
@@ -34,7 +36,6 @@ class Runner(ABC, Generic[R]):
     def __init__(self, port: Port, clock: Clock, limits: RunnerLimits, link: ControlLink) -> None:
         self._port, self._clock, self._limits, self._link = port, clock, limits, link
         self.held = False
-        self._ticket = 0
         self._current: R | None = None
         self._queue: deque[R] = deque()
 
@@ -44,13 +45,19 @@ class Runner(ABC, Generic[R]):
         return self._current is not None
 
     @property
+    def current(self) -> R | None:
+        """The goal being carried out."""
+        return self._current
+
+    @property
+    def waiting(self) -> int:
+        """How many goals wait for their turn."""
+        return len(self._queue)
+
+    @property
     def idle(self) -> bool:
         """No goal is running or waiting."""
         return self._current is None and not self._queue
-
-    @abstractmethod
-    def inferred(self, ticket: int, plan: Plan) -> None:
-        """The engine has answered."""
 
     @abstractmethod
     def retire(self, text: str) -> None:
@@ -58,7 +65,7 @@ class Runner(ABC, Generic[R]):
 
     @abstractmethod
     def _ask(self, run: R, match: Match) -> None:
-        """Start inference for a run whose ticket was given to it."""
+        """Start the inference that lets a run begin, from rest."""
 
     @abstractmethod
     def _work(self, run: R, now: int) -> None:
@@ -78,28 +85,21 @@ class Runner(ABC, Generic[R]):
 
     def follow(self) -> None:
         """The control process has said what it does."""
-        if self._current is not None and self._current.execution is not None:
+        if self._link.seized:
+            self._end_all(*self._link.seized)
+        elif self._current is not None and self._current.execution is not None:
             self._work(self._current, self._clock.now_ns())
-
-    def unseen(self, ticket: int, text: str) -> None:
-        """The chosen pictures turned out to be unusable; look for newer ones until the deadline."""
-        run = self._awaiting(ticket)
-        if run is not None:
-            run.stage, run.trouble = Stage.WAITING, text
-            run.not_before_ns = self._now()
-
-    def inference_failed(self, ticket: int, text: str) -> None:
-        """The engine raised, or its answer was not sound."""
-        if self._awaiting(ticket) is not None:
-            self._end(Outcome.ENGINE_FAILED, text)
 
     def distrust(self, text: str) -> None:
         """The cameras can no longer be trusted: a goal that was planned from them ends with a shaped stop.
 
         One that still waits for its observation gets none, and goes on waiting until its deadline.
         """
-        if self._current is not None and self._current.stage != Stage.WAITING:
+        run = self._current
+        if run is not None and run.stage != Stage.WAITING:
             self._end(Outcome.NO_OBSERVATION, text)
+        elif run is not None and run.not_before_ns is not None:
+            run.not_before_ns = self._now()  # what was seen before does not count
 
     def tick(self) -> None:
         """Turn the machine; call at 50 Hz or so, and whenever something came in."""
@@ -116,9 +116,17 @@ class Runner(ABC, Generic[R]):
                 self._wait(run, now)
             else:
                 self._work(run, now)
+        if self._current is not None and self._current.execution is not None:
+            self._watch(self._current, now)
         for run in (self._current, *self._queue):
             if run is not None and now >= run.feedback_due_ns:
                 self._feedback(run, now)
+
+    def _take_in(self, run: R) -> None:
+        """A goal waits for its turn from now on, which may be at once."""
+        self._queue.append(run)
+        self._port.staged(run.goal, Stage.WAITING, f"{len(self._queue) - 1 + self.running} before it")
+        self.tick()
 
     def _wait(self, run: R, now: int) -> None:
         """WAITING: for the arm to rest, then for an observation taken since."""
@@ -135,12 +143,22 @@ class Runner(ABC, Generic[R]):
             run.not_before_ns, run.waiting_ns, run.trouble = self._now(), now, ""
         found = self._port.look(run.not_before_ns)
         if isinstance(found, Match):
-            self._ticket += 1
-            run.ticket, run.stage, run.wait_ms = self._ticket, Stage.INFERRING, (now - run.started_ns) / 1e6
-            self._feedback(run, now)
+            run.wait_ms = (now - run.started_ns) / 1e6
+            self._enter(run, Stage.INFERRING, now)
             self._ask(run, found)
         else:
             self._miss(run, found, run.waiting_ns, now)
+
+    def _watch(self, run: R, now: int) -> None:
+        """What a chunk moves among must be seen: end the goal when it is not, for too long."""
+        if now < run.watch_ns:
+            return
+        run.watch_ns = now + min(WATCH_NS, self._limits.observation_ns // 4)
+        found = self._port.look(0)
+        if isinstance(found, Match):
+            run.seen_ns = now
+        else:
+            self._miss(run, found, max(run.seen_ns, self._link.woke_ns), now)
 
     def _miss(self, run: R, found: Unsound, since_ns: int, now: int) -> None:
         """There is no sound observation: end the current run when it was waited for too long."""
@@ -165,7 +183,8 @@ class Runner(ABC, Generic[R]):
     def _end(self, outcome: Outcome, text: str) -> None:
         """End the current goal; ask for a stop if what was planned for it may still be moving the arm."""
         run, self._current = self._current, None
-        if run.execution is not None and not (run.execution.complete or run.execution.superseded):
+        done = run.execution
+        if done is not None and not (done.complete or done.superseded or self._link.seized):
             self._port.stop(self._link.next_stop(self._clock.now_ns()))
         self._finish(run, outcome, text)
 
@@ -173,13 +192,15 @@ class Runner(ABC, Generic[R]):
         duration_s = (self._clock.now_ns() - run.arrived_ns) / SECOND
         self._port.finish(run.goal, run.result(outcome, text, duration_s))
 
+    def _enter(self, run: R, stage: Stage, now: int, reason: str = "") -> None:
+        """Come to another stage, and say so."""
+        if stage != run.stage:
+            run.stage = stage
+            self._port.staged(run.goal, stage, reason)
+            self._feedback(run, now)
+
     def _feedback(self, run: R, now: int) -> None:
         if now >= run.feedback_due_ns:  # else: a change of stage, one message more
             period = self._limits.feedback_ns
             run.feedback_due_ns = max(run.feedback_due_ns, now - period // 2) + period
         self._port.feedback(run.goal, run.progress)
-
-    def _awaiting(self, ticket: int) -> Any:
-        """The current run if it still waits for this inference and nothing moves for it yet."""
-        run = self._current
-        return run if run and run.stage == Stage.INFERRING and run.ticket == ticket else None

@@ -1,14 +1,12 @@
-"""What a task goal is, how it ends, how its chunks are made, and what its runner needs from the outside."""
+"""What a task goal is, how it ends, and what the model is asked for its chunks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from wallwm_ros.core.events import Outcome, Plan, Port
-from wallwm_ros.core.synchronizer import Match, Unsound
+from wallwm_ros.core.events import Outcome
 
 
 @dataclass(frozen=True)
@@ -44,23 +42,6 @@ class TaskResult:
     text: str
     chunks: int = 0
     duration_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class ChunkShape:
-    """What the model's chunks are like; from its specification.
-
-    Attributes:
-        steps: of every chunk.
-        step_ns: duration of one [ns].
-        takes_prefix: the model goes on from committed steps.
-        quaternions: first of each four columns that hold a unit quaternion.
-    """
-
-    steps: int
-    step_ns: int
-    takes_prefix: bool
-    quaternions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,31 +82,3 @@ class Question:
     committed: np.ndarray | None = field(default=None, repr=False)
     first_step: int = 0
     stamp_ns: int = 0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a chunk belongs in its plan; fields as in `ActionChunk`."""
-
-    generation: int
-    sequence: int = 0
-    first_step: int = 0
-    final: bool = True
-
-
-class TaskPort(Port, Protocol):
-    """What the runner of tasks asks of the outside."""
-
-    def look(self, not_before_ns: int, rested_ns: int | None = None) -> Match | Unsound:
-        """The newest sound observation with pictures of the past, taken at or after `not_before_ns`.
-
-        Args:
-            rested_ns: until then the robot rested, so that what was seen then stands for what lay before;
-                None: it rests still. All times are of the message clock [ns].
-        """
-
-    def infer(self, match: Match, question: Question) -> None:
-        """Start inference; the runner hears the answer by `inferred`, `unseen` or `inference_failed`."""
-
-    def publish(self, place: Place, plan: Plan, goal: TaskGoal, wait_ms: float) -> None:
-        """Send a chunk to the control process; `wait_ms` was spent waiting for the observation [ms]."""

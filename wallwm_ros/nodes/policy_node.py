@@ -19,6 +19,8 @@ from wallwm_ros.bridge.chunk_output import ChunkOutput
 from wallwm_ros.bridge.events import EventServer, TaskServer, report_from_message
 from wallwm_ros.bridge.lifecycle import ManagedNode
 from wallwm_ros.bridge.params import Parameters
+from wallwm_ros.bridge.policy_diagnostics import PolicyDiagnostics, Watched
+from wallwm_ros.bridge.ports import goal_line
 from wallwm_ros.bridge.running import run_node
 from wallwm_ros.bridge.serving import Serving, Setup, make_setup
 from wallwm_ros.core.admission import check_goal
@@ -50,6 +52,7 @@ class PolicyNode(ManagedNode):
         self._output = ChunkOutput(self)
         self._events = EventServer(self, self._goal, self._cancel)
         self._tasks = TaskServer(self, self._goal, self._cancel)
+        PolicyDiagnostics(self, self._output, self._phase, self._watched)
         # Heard from the beginning, so that the first goal after activation finds the control process known.
         self.create_subscription(ControlStatus, "control_status", self._reported, qos.STATUS)
 
@@ -126,7 +129,8 @@ class PolicyNode(ManagedNode):
             kind, server, result = "task", self._tasks, TaskResult(Outcome.REFUSED, refusal)
         else:
             kind, server, result = "event", self._events, EventResult(Outcome.REFUSED, refusal)
-        self.get_logger().warning(f"{kind} {goal.caption!r} refused: {refusal}")
+        self.get_logger().warning(goal_line(kind, goal, Outcome.REFUSED.name, refusal))
+        self._output.ended(Outcome.REFUSED)
         server.finish(goal, result)
 
     def _cancel(self, key: bytes) -> None:
@@ -136,6 +140,14 @@ class PolicyNode(ManagedNode):
     def _reported(self, message: ControlStatus) -> None:
         if self._serving is not None:
             self._serving.modes.control_reported(report_from_message(message))
+
+    def _phase(self) -> str:
+        if self._setup is None:
+            return "unconfigured"
+        return "inactive" if self._serving is None else "active"
+
+    def _watched(self) -> Watched | None:
+        return None if self._serving is None else self._serving.watched
 
     def _state(self) -> str:
         return "configure and activate it first" if self._setup is None else "activate it first"
