@@ -22,6 +22,7 @@ ORDER = (
     "demo",
     "test",
     "up",
+    "status",
     "setup",
     "shell",
     "python",
