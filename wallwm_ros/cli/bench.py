@@ -25,19 +25,42 @@ def command(
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Length of each measurement.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller sample, where there is one.")] = False,
+    runs: Annotated[int | None, typer.Option(min=1, help="faults: how often each case.")] = None,
+    only: Annotated[str | None, typer.Option(help="faults: cases with this in their names.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.05, help="soak: how long.")] = None,
 ) -> None:
     """Measure this machine or the model (transport, latency, model ...); prints tables and writes JSON."""
     benchmark = _load(name)
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--json must name a file in an existing folder; found no folder {out.parent}")
-    options = {"quick": quick} if "quick" in inspect.signature(benchmark.measure).parameters else {}
-    if quick and not options:
-        raise ConfigError(f"--quick is for benchmarks with a smaller sample; {name} takes --seconds")
+    options = _options(name, benchmark, quick=quick or None, runs=runs, only=only, minutes=minutes)
+    if "out" in inspect.signature(benchmark.measure).parameters:
+        options["out"] = out
     figures = benchmark.measure(seconds if seconds is not None else benchmark.SECONDS, **options)
     figures["machine"] = machine()
     _print(name, figures, getattr(benchmark, "show", None))
+    write(figures, out)
+
+
+def write(figures: dict[str, Any], out: Path | None) -> None:
+    """The figures as JSON, if a file was named."""
     if out is not None:
         out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _options(name: str, benchmark: ModuleType, **given: Any) -> dict[str, Any]:
+    """What was given, as the benchmark's own options.
+
+    Raises:
+        ConfigError: it has no such option.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    known = inspect.signature(benchmark.measure).parameters
+    for key in given:
+        if key not in known:
+            valid = ", ".join(f"--{option}" for option in ("json", *known) if option != "out")
+            raise ConfigError(f"--{key} is no option of {name}; valid: {valid}")
+    return given
 
 
 def names() -> list[str]:
@@ -66,11 +89,13 @@ def _load(name: str) -> ModuleType:
 
 
 def part(name: str) -> ModuleType:
-    """The file of that name in benchmarks/, which is no package, as a module."""
+    """The file of that name in benchmarks/, which is no package, as a module; loaded once."""
     path = FOLDER / f"{name}.py"
     if not path.is_file():
         raise ConfigError(f"expected the file {path.name} in {FOLDER}; found none")
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    if spec.name in sys.modules:
+        return sys.modules[spec.name]
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
