@@ -15,6 +15,9 @@ SIM = yaml.safe_load(data_path("config/robots/sim.yaml").read_text())
 X1 = yaml.safe_load(data_path("config/robots/quanta_x1.yaml").read_text())
 
 
+BOX = {"link": "left_gripper", "x": [0.0, 0.5], "y": [-0.4, 0.4], "z": [0.02, 0.6]}
+
+
 def _change(body, path, value):
     """A copy of `body` with the entry at `path` replaced, or taken away (None)."""
     body = copy.deepcopy(body)
@@ -115,6 +118,18 @@ def test_a_profile_can_be_any_file(tmp_path):
         (_change(SIM, ["states", 0, "message"], "Odometry"), ["JointState, PoseStamped", "Odometry"]),
         (_change(SIM, ["command", "interface"], "torque"), ["interface", "forward, trajectory", "torque"]),
         (_change(SIM, ["command"], None), ["command", "mapping"]),
+        (
+            _change(SIM, ["limits", "gripper", "lead_s"], 0.6),
+            ["limits.gripper", "lead_s", "0 to 0.5 s", "0.6"],
+        ),
+        (_change(SIM, ["joints", "left_gripper", "lead_s"], -0.1), ["joints.left_gripper", "lead_s", "-0.1"]),
+        (_change(X1, ["limits", "rotation", "lead_s"], 0.1), ["limits.rotation", "0 for a quaternion"]),
+        (_change(SIM, ["workspace"], []), ["workspace", "at least one entry"]),
+        (_change(SIM, ["workspace"], [BOX | {"z": [1, 0]}]), ["workspace[0]", "z must be", "low < high"]),
+        (_change(SIM, ["workspace"], [BOX | {"w": [0, 1]}]), ["workspace[0]", "unknown key 'w'"]),
+        (_change(SIM, ["workspace"], [BOX, BOX]), ["workspace", "more than once: left_gripper"]),
+        (_change(X1, ["workspace"], [BOX]), ["workspace must be left out", "end-effector"]),
+        (_change(_change(SIM, ["workspace"], [BOX]), ["description"], None), ["description", "workspace"]),
         (_change(X1, ["joints", "left_qw"], None), ["quaternion", "left_qx"]),
         (_change(X1, ["command", "pose", 0, "frame"], None), ["command.pose[0]", "frame"]),
         (_change(X1, ["command", "pose", 0, "columns"], ["left_x"]), ["seven"]),
@@ -125,6 +140,16 @@ def test_a_mistake_is_named(tmp_path, body, words):
     with pytest.raises(ConfigError) as error:
         parse_robot(body, path)
     assert all(word in str(error.value) for word in [str(path), *words]), str(error.value)
+
+
+def test_leads_and_boxes_are_read(tmp_path):
+    body = _change(_change(SIM, ["limits", "gripper", "lead_s"], 0.1), ["workspace"], [BOX])
+    body = _change(body, ["joints", "right_gripper", "lead_s"], 0.2)
+    profile = parse_robot(body, tmp_path / "robot.yaml")
+    assert {j.name: j.lead for j in profile.joints if j.lead} == {"left_gripper": 0.1, "right_gripper": 0.2}
+    (box,) = profile.workspace
+    assert (box.link, box.low, box.high) == ("left_gripper", (0.0, -0.4, 0.02), (0.5, 0.4, 0.6))
+    assert load_robot("sim").workspace == ()
 
 
 def test_a_joint_given_twice_is_refused(tmp_path):
