@@ -159,8 +159,8 @@ def language(say: Callable[[str], None], *, quick: bool = False) -> dict[str, An
 
     staircase = part("staircase")
     few = {"counts": (4, 8), "repeats": 3} if quick else {}
-    weights = BUNDLE / "language.safetensors"
-    if not weights.is_file():
+    trained = trained_language(BUNDLE)
+    if trained is None:
         found = staircase.run(progress=say, **few)
     else:
         from wallwm_model.train.language_data import MomentDataset
@@ -168,22 +168,30 @@ def language(say: Callable[[str], None], *, quick: bool = False) -> dict[str, An
         with tempfile.TemporaryDirectory() as folder:
             say("held-out scenes to reason about")
             generate(Path(folder), episodes=2 if quick else EPISODES, seed=SEED, workers=1)
-            found = staircase.run(trained_language(weights), MomentDataset(Path(folder)), progress=say, **few)
+            found = staircase.run(trained, MomentDataset(Path(folder)), progress=say, **few)
     keys = ("staircase_speedup", "cot_token_accuracy", "cot_exact_match")
     top = {key: found.pop(key, None) for key in keys}
     return top | {"staircase": found}
 
 
-def trained_language(path: Path) -> Language:
-    """The language side of an engine bundle, in torch."""
-    from safetensors.torch import load_file
+def trained_language(bundle: Path) -> Language | None:
+    """The language side of an engine bundle, in torch; None where it has none.
 
-    from wallwm_model.deploy.weights import FOLDED
-    from wallwm_model.network.language.config import preset
+    Raises:
+        BundleError: the bundle is incomplete or altered.
+    """
+    from wallwm_model.bundle import WEIGHTS, verify
+    from wallwm_model.deploy.language import PART
+    from wallwm_model.deploy.weights import read_part
+    from wallwm_model.network.config import preset
+    from wallwm_model.network.language.config import beside
     from wallwm_model.network.language.model import Language
 
-    made = Language(preset("nano"))
-    made.load_state_dict({k: v.float() for k, v in load_file(path).items() if not k.startswith(FOLDED)})
+    spec = verify(bundle)
+    if not spec.words:
+        return None
+    made = Language(beside(preset(spec.preset)))
+    made.load_state_dict(read_part(bundle / WEIGHTS, PART))
     return made.eval().requires_grad_(False)
 
 

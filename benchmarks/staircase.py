@@ -69,7 +69,7 @@ def _speed(
         progress(f"decoding {count} positions")
         fast, slow = _times(
             [
-                lambda: language.staircase.states(language.backbone, prefix, count),
+                lambda: language.staircase(language.backbone, prefix, count),
                 lambda: tokenwise(language, prefix, count),
             ],
             repeats,
@@ -110,21 +110,16 @@ def _times(calls: list[Callable[[], Any]], repeats: int) -> list[float]:
 
 
 def _text(language: Language, held_out: MomentDataset) -> dict[str, Any]:
+    import torch
+
     from wallwm_model.network.language.reader import greedy
     from wallwm_model.train.language_measure import accuracy
 
-    batches, tokens, exact = held_out.sweep(64), 0.0, 0.0
-    for batch in batches:
+    said, wanted = [], []
+    for batch in held_out.sweep(64):
         latents = language.latents(language.prefill(batch.pictures, batch.instruction))
-        found = accuracy(greedy(language.reader, language.projector(latents)), batch.reason)
-        tokens += found["tokens"] * len(batch.reason)
-        exact += found["exact"] * len(batch.reason)
-    count = sum(len(batch.reason) for batch in batches)
-    return {"cot_token_accuracy": tokens / count, "cot_exact_match": exact / count, "cot_texts": count}
-
-
-def held_out_moments(folder: Path) -> MomentDataset:
-    """Moments of a data folder's held-out episodes."""
-    from wallwm_model.train.language_data import MomentDataset
-
-    return MomentDataset(folder, held_out=True)
+        said.append(greedy(language.reader, language.projector(latents)))
+        wanted.append(batch.reason)
+    found = accuracy(torch.cat(said), torch.cat(wanted))
+    texts = sum(map(len, wanted))
+    return {"cot_token_accuracy": found["tokens"], "cot_exact_match": found["exact"], "cot_texts": texts}

@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from test_policy import unified_engine
+from test_policy import CAPTION, unified_engine
+from test_spec import observation
 
 from wallwm_model.errors import ConfigError
+from wallwm_model.eval import modes
 from wallwm_model.eval.closed_loop import EXECUTED, PATIENCE, TYPICAL_S, UnifiedDriver, evaluate
 from wallwm_model.eval.modes import compare, drivers
 from wallwm_model.policy import Policy
@@ -26,11 +28,11 @@ def quiet(*_):
 
 def test_the_shipped_model_is_counted_per_task_and_scene(shipped):
     asked = {"tasks": ("pick_place",), "variations": ("plain", "new_light"), "episodes": 1, "seed": 1000}
-    found = compare({"nano event": shipped["nano event"]}, report=quiet, **asked)
-    rows = found["by_scene"]["nano event"]["pick_place"]
+    found = compare({"event": shipped["event"]}, report=quiet, **asked)
+    rows = found["by_scene"]["event"]["pick_place"]
     assert set(rows) == {"plain", "new_light"} and rows["plain"]["episodes"] == 1
     assert {"reach", "retract"} <= set(rows["plain"]["events"])
-    assert found["success"]["nano event"]["rate"] == rows["plain"]["rate"]
+    assert found["success"]["event"]["rate"] == rows["plain"]["rate"]
     json.dumps(found)
 
 
@@ -39,6 +41,17 @@ def test_unknown_tasks_and_variations_are_refused(shipped, change):
     asked = {"tasks": ("pick_place",), "variations": ("plain",)} | change
     with pytest.raises(ConfigError, match="must be among"):
         compare(shipped, episodes=1, seed=1000, report=quiet, **asked)
+
+
+def test_policies_are_named_after_what_a_bundle_can_do(monkeypatch):
+    both, _ = unified_engine()
+    monkeypatch.setattr(modes, "load_engine", lambda folder, engine, threads: both)
+    known = {"event", "event_vlm", "unified_instruction", "unified_staircase"}
+    assert set(drivers({"one": data_path("models/nano")}, "auto", 1)) == known
+    two = drivers({"one": data_path("models/nano"), "two": data_path("models/nano")}, "auto", 1)
+    assert set(two) == {f"{bundle} {name}" for bundle in ("one", "two") for name in known}
+    steps = {name: len(two[f"one {name}"]._policy.event(observation(), CAPTION).actions) for name in known}
+    assert steps["event"] == 23 and steps["event_vlm"] == 11, "the vlm conditioner sizes it otherwise"
 
 
 def test_fixed_chunks_overlap_and_the_past_is_a_film_of_what_was_seen():

@@ -16,10 +16,20 @@ from safetensors.torch import load_file  # noqa: E402
 
 from wallwm_model.bundle import write_manifest  # noqa: E402
 from wallwm_model.deploy.export import export_graphs  # noqa: E402
+from wallwm_model.deploy.language import reasoning  # noqa: E402
+from wallwm_model.deploy.weights import read_part  # noqa: E402
 from wallwm_model.engines import ENGINES, Look, load_engine  # noqa: E402
 from wallwm_model.errors import EngineError  # noqa: E402
 from wallwm_model.flow import euler  # noqa: E402
+from wallwm_model.network.config import PRESETS  # noqa: E402
+from wallwm_model.network.language.config import beside  # noqa: E402
+from wallwm_model.network.language.graphs import Reason  # noqa: E402
+from wallwm_model.network.language.model import Language  # noqa: E402
 from wallwm_model.network.model import Act, Decode, Imagine, Observe  # noqa: E402
+from wallwm_model.spec import ModelSpec  # noqa: E402
+from wallwm_model.wording import decode  # noqa: E402
+from wallwm_ros.cli import bench  # noqa: E402
+from wallwm_ros.core.paths import data_path  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -29,11 +39,24 @@ UNIFIED = {
 }  # fmt: skip
 
 
+def untrained_language(model):
+    """Off its zero initialisations, so that every path counts; with the eyes of the model's video tower."""
+    torch.manual_seed(2)
+    language = Language(beside(model.config))
+    for parameter in language.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    video = {k.removeprefix("video."): v for k, v in model.state_dict().items() if k.startswith("video.")}
+    language.backbone.qwen.visual.patch_embed.start_from(video)
+    return language.half().float().eval().requires_grad_(False)
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
     model, spec = small_model(), dataclasses.replace(small_spec(), **UNIFIED)
-    export_graphs(model.requires_grad_(False), spec, folder)
+    language = untrained_language(model)
+    spec = reasoning(spec, language)
+    export_graphs(model.requires_grad_(False), spec, folder, language)
     (folder / "spec.json").write_text(spec.to_json())
     write_manifest(folder)
     return folder, model, spec
@@ -105,6 +128,45 @@ def test_imagined_video_equals_torch(bundle, name):
     found = load_engine(folder, name, threads=1).imagine(look, 2, 4)
     assert found.shape == (3, 8, 64, 64, 3) and found.dtype == np.uint8
     assert np.abs(found - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_routes_through_the_language_side_equal_torch(bundle, name):
+    folder, model, spec = bundle
+    language, engine = untrained_language(model), load_engine(folder, name, threads=1)
+    look = looks(spec)[0]
+    images, tokens = torch.from_numpy(look.images)[None], torch.from_numpy(look.tokens)[None]
+    with torch.no_grad():
+        vlm, staircase, latents, caption, remaining = Reason(language, spec.horizon)(images, tokens)
+    graph, chunk, free = Observe(model, spec.horizon, past=False), torch.tensor([0]), torch.ones(1, 48, 48)
+    said = decode(caption[0].argmax(-1).tolist(), spec.words)
+    for route, text in (("vlm", vlm), ("staircase", staircase)):
+        context = engine.observe(dataclasses.replace(look, route=route))
+        assert np.abs(context.tensors["video"] - graph(images, text, free, chunk)[0].numpy()).max() < 1e-4
+        assert abs(context.remaining_steps - float(remaining)) < 1e-2
+        assert context.next_event == said
+    assert np.abs(context.latents - latents[0].numpy()).max() < 1e-4
+    assert engine.explain(context.latents) == language.explain(latents, spec.words)[0]
+    assert engine.explain(context.latents, stop=lambda: True) == ""
+    assert engine.observe(look).latents is None
+
+
+def test_the_language_side_s_weights_lie_in_the_same_file_once(bundle):
+    folder, model, _ = bundle
+    state = untrained_language(model).state_dict()
+    found = read_part(folder / "model.safetensors", "language.")
+    assert found.keys() == state.keys() and all(torch.equal(found[k], v) for k, v in state.items())
+    stored = load_file(folder / "model.safetensors")
+    assert not any(k.startswith("language.") and ".stems." in k and v.numel() > 256 for k, v in stored.items())
+
+
+def test_the_benchmark_reads_the_bundle_s_own_language_side(bundle, monkeypatch):
+    folder, model, spec = bundle
+    monkeypatch.setitem(PRESETS, spec.preset, model.config)
+    read = bench.part("model").trained_language
+    wanted = untrained_language(model).state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in read(folder).state_dict().items())
+    assert read(data_path("models/nano")) is None or ModelSpec.load(data_path("models/nano") / "spec.json").words
 
 
 def test_weights_are_stored_once_and_load_back(bundle):

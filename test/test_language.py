@@ -12,8 +12,9 @@ pytest.importorskip("transformers")
 from language_fixtures import observation, tiny_config, tiny_language  # noqa: E402
 
 from wallwm_model.errors import SpecError  # noqa: E402
+from wallwm_model.network.config import PRESETS as NETWORKS  # noqa: E402
 from wallwm_model.network.language.backbone import positions  # noqa: E402
-from wallwm_model.network.language.config import PRESETS, preset  # noqa: E402
+from wallwm_model.network.language.config import PRESETS, beside, preset  # noqa: E402
 from wallwm_model.network.language.model import Language  # noqa: E402
 from wallwm_model.network.language.text import T5Text, VlmText  # noqa: E402
 
@@ -101,9 +102,9 @@ def test_one_position_is_the_backbones_own_reading_of_one_token(language, seen):
     fresh.staircase.start_from(fresh.backbone)
     token = fresh.staircase.start.expand(2, 1, -1)
     torch.testing.assert_close(
-        fresh.staircase.states(fresh.backbone, seen, 1), fresh.backbone.read(seen, token)
+        fresh.staircase(fresh.backbone, seen, 1), fresh.backbone.read(seen, token)
     )
-    later = fresh.staircase.states(fresh.backbone, seen, 3)[:, :1]
+    later = fresh.staircase(fresh.backbone, seen, 3)[:, :1]
     torch.testing.assert_close(later, fresh.backbone.read(seen, token), atol=1e-5, rtol=1e-5)
 
 
@@ -129,14 +130,14 @@ def test_only_the_first_position_runs_the_lower_layers_once(language, seen):
 @torch.no_grad()
 def test_all_positions_share_the_relay_state_and_none_sees_another(language, seen, monkeypatch):
     staircase, backbone = language.staircase, language.backbone
-    plain = staircase.states(backbone, seen, 4)
+    plain = staircase(backbone, seen, 4)
     relay = staircase.relay(backbone, seen)
     monkeypatch.setattr(staircase, "relay", lambda *_: relay + 0.1)
-    assert ((staircase.states(backbone, seen, 4) - plain).abs().amax(-1) > 1e-4).all()
+    assert ((staircase(backbone, seen, 4) - plain).abs().amax(-1) > 1e-4).all()
     monkeypatch.undo()
     kept = staircase.steps.data.clone()
     staircase.steps.data[2] += 0.5
-    moved = (staircase.states(backbone, seen, 4) - plain).abs().amax((0, 2))
+    moved = (staircase(backbone, seen, 4) - plain).abs().amax((0, 2))
     staircase.steps.data.copy_(kept)
     assert moved[2] > 1e-3 and moved[[0, 1, 3]].max() == 0
 
@@ -145,14 +146,14 @@ def test_all_positions_share_the_relay_state_and_none_sees_another(language, see
 def test_every_position_sees_the_whole_observation_but_no_padding(language, seen):
     staircase, backbone = language.staircase, language.backbone
     plain, last = (
-        staircase.states(backbone, seen, 4),
+        staircase(backbone, seen, 4),
         language.config.prefix - 2,
     )  # the last word's place is padding
     for place, matters in ((1, True), (last, False)):
         caches = [(k.clone(), v.clone()) for k, v in seen.caches]
         for _, values in caches[language.config.relay :]:
             values[:, :, place] += 5.0
-        moved = staircase.states(backbone, dataclasses.replace(seen, caches=caches), 4) - plain
+        moved = staircase(backbone, dataclasses.replace(seen, caches=caches), 4) - plain
         assert bool((moved.abs().amax(-1) > 1e-5).all()) is matters
 
 
@@ -185,6 +186,25 @@ def test_both_text_sides_give_features_of_the_same_shape(language):
     assert (other - VlmText(language).features(text, pictures)).abs().max() > 1e-4
 
 
+@torch.no_grad()
+def test_reasoning_as_text_features_may_fade_out_where_a_text_has_ended(language, seen):
+    latents = language.latents(seen)
+    plain = language.features(latents)
+    assert plain.shape == (2, language.config.latents, language.config.text_width)
+    kept = language.staircase.keep.bias.clone()
+    language.staircase.keep.bias.fill_(-60.0)
+    assert language.features(latents).abs().max() < 1e-20 < plain.abs().max()
+    language.staircase.keep.bias.copy_(kept)
+
+
+def test_the_language_side_of_a_network_has_its_views_eyes_and_text_width():
+    small = beside(NETWORKS["small"])
+    assert (small.text_width, small.vision.keypoints, small.vision.image) == (256, 96, 64)
+    assert beside(NETWORKS["nano"]) == preset("nano")
+    assert beside(NETWORKS["wan2.2-5b"]) == preset("qwen2.5-vl-3b")
+    assert {config.language for config in NETWORKS.values()} <= set(PRESETS)
+
+
 def test_the_large_preset_has_the_public_sizes():
     """Public counts, head and table being one: Qwen2.5-VL-3B 3,754,622,976, Qwen2.5-0.5B 494,032,768."""
     from wallwm_model.network.language.reader import Reader
@@ -214,8 +234,8 @@ def test_the_nano_preset_is_small():
         (lambda la, p, t: la.prefill(p, t.int()), "int64; found .* int32"),
         (lambda la, p, t: la.prefill(p, t[:1]), "one batch size; found 2 and 1"),
         (lambda la, p, t: la.latents(la.prefill(p, t), 9), "latents must be 1 to 8; found 9"),
-        (lambda la, p, t: la.explain(torch.zeros(1, 4, 5), ("a",)), r"latents must be \(B, K, 16\)"),
-        (lambda la, p, t: la.explain(torch.zeros(1, 4, 16), ("a",)), "must have .* words; found 1"),
+        (lambda la, p, t: la.explain(torch.zeros(1, 4, 5), ("a",)), r"latents must be \(B, K, 24\)"),
+        (lambda la, p, t: la.explain(torch.zeros(1, 4, 24), ("a",)), "must have .* words; found 1"),
         (lambda la, p, t: preset("giant"), "one of nano, qwen2.5-vl-3b; found 'giant'"),
         (lambda la, p, t: tiny_config(relay=4), "relay must lie inside 4 layers; found 4"),
         (lambda la, p, t: tiny_config(sections=(2, 2, 3)), "sections must add up to 6"),

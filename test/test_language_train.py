@@ -13,7 +13,8 @@ from language_fixtures import moments, observation, tiny_language  # noqa: E402
 
 from wallwm_model.errors import BundleError, SpecError  # noqa: E402
 from wallwm_model.network.caption import CaptionEncoder  # noqa: E402
-from wallwm_model.train.language import STAGES, TRAINED, LanguageRecipe, LanguageStage  # noqa: E402
+from wallwm_model.train.language import LanguageStage, load_stage, run  # noqa: E402
+from wallwm_model.train.language_recipes import PARTS, RECIPES, STAGES, LanguageRecipe  # noqa: E402
 from wallwm_model.train.language_teacher import EncoderTeacher, bundle_teacher  # noqa: E402
 from wallwm_model.wording import decode, vocabulary  # noqa: E402
 
@@ -38,13 +39,13 @@ def test_only_the_stage_s_own_parts_change(name):
     before = everything(language)
     stage.advance(moments(language))
     changed = {name for name, value in everything(language).items() if not torch.equal(value, before[name])}
-    assert {key.split(".")[0] for key in changed} == set(TRAINED[name])
+    assert {key.split(".")[0] for key in changed} == set(PARTS[name])
     assert all(p.grad is None for p in language.parameters() if not p.requires_grad)
 
 
 def test_staircase_gradients_reach_the_branch_and_the_projector_alone():
     language = tiny_language()
-    stage = LanguageStage("staircase", language, RECIPE)
+    stage = LanguageStage("staircase", language, RECIPE, teacher())
     sum(stage.losses(moments(language)).values()).backward()
     touched = {
         name for name, p in language.named_parameters() if p.grad is not None and p.grad.abs().max() > 0

@@ -15,8 +15,11 @@ from wallwm_model.engines import load_engine
 from wallwm_model.engines.graphs import GraphEngine
 from wallwm_model.errors import BundleError, EngineError, ObservationError, SpecError
 from wallwm_model.policy import Policy
+from wallwm_model.thought import Thought
+from wallwm_model.wording import encode, vocabulary
 
 CAPTION = "reach the red cube with the left arm"
+WORDS = vocabulary()
 
 
 def engine(remaining: float = 23.4, value: float = 1.0) -> GraphEngine:
@@ -77,16 +80,37 @@ def unified_engine():
     """Reads pictures of the past; remembers what it was given."""
     known = engine()
     spec = dataclasses.replace(
-        known.spec, modes=("event", "unified"), sources=("instruction", "staircase"), takes_prefix=True
-    )
+        known.spec, modes=("event", "unified"), sources=("instruction", "staircase"), takes_prefix=True,
+        conditioners=("words", "vlm"), words=WORDS, reason_length=44,
+    )  # fmt: skip
     given = []
 
     def observe(inputs):
         given.append(inputs)
         return known._graphs["observe"](inputs)
 
-    reason = {"reason": lambda x: {"text": np.ones((1, 8, 96), np.float32)}}
-    return GraphEngine("unified", spec, known._graphs | reason | {"observe_past": observe}), given
+    return GraphEngine("unified", spec, known._graphs | reasoning() | {"observe_past": observe}), given
+
+
+def reasoning(remaining: float = 11.0, thought: str = "the red cube is on the table near left"):
+    """The two graphs of a language side that always thinks the same."""
+    caption = encode(CAPTION, WORDS, 16)
+
+    def reason(inputs):
+        assert inputs["images"].shape == (1, 3, 64, 64, 3) and inputs["tokens"].shape == (1, 16)
+        return {
+            "vlm": np.full((1, 16, 96), 2.0, np.float32),
+            "staircase": np.ones((1, 8, 96), np.float32),
+            "latents": np.full((1, 8, 24), 3.0, np.float32),
+            "caption": np.eye(len(WORDS), dtype=np.float32)[caption][None],
+            "remaining": np.array([remaining], np.float32),
+        }
+
+    def explain(inputs):
+        assert (inputs["latents"] == 3.0).all()
+        return {"logits": np.eye(len(WORDS), dtype=np.float32)[encode(thought, WORDS, 44)][None]}
+
+    return {"reason": reason, "explain": explain}
 
 
 def test_unified_chunks_have_a_fixed_length_and_begin_with_what_is_committed():
@@ -105,11 +129,62 @@ def test_unified_chunks_have_a_fixed_length_and_begin_with_what_is_committed():
 
 
 def test_modes_leave_nothing_behind():
-    both, _ = unified_engine()
+    both, given = unified_engine()
     seen = observation(history=(observation().images,) * 4)
     before = Policy(both).event(seen, CAPTION).actions
-    Policy(both).unified(seen, CAPTION)
-    assert np.array_equal(Policy(both).event(seen, CAPTION).actions, before)
+    policy = Policy(both)
+    for source in ("instruction", "staircase", "instruction"):
+        policy.explain(policy.unified(seen, CAPTION, source))
+    assert [g["text"].shape[1] for g in given] == [16, 8, 16]
+    assert np.array_equal(policy.event(seen, CAPTION).actions, before)
+
+
+def test_a_thought_is_read_after_the_chunk_was_handed_out():
+    both, _ = unified_engine()
+    seen, policy = observation(history=(observation().images,) * 4), Policy(both)
+    chunk = policy.unified(seen, CAPTION, "staircase")
+    assert chunk.reasoning == "" and chunk.thought.next_event == CAPTION
+    assert chunk.remaining_s == pytest.approx(11 * 0.05), "the language side's own estimate"
+    other = policy.unified(seen, CAPTION, "instruction")
+    assert (other.thought, policy.explain(other), other.reasoning) == (None, "", "")
+    assert policy.explain(chunk) == chunk.reasoning == "the red cube is on the table near left"
+    both.close()
+    assert policy.explain(chunk) == chunk.reasoning, "read once"
+    with pytest.raises(EngineError, match="closed"):
+        policy.explain(dataclasses.replace(chunk, thought=Thought(chunk.thought._put)))
+
+
+def test_reading_stops_between_words_when_something_newer_is_asked():
+    both, _ = unified_engine()
+    seen = observation(history=(observation().images,) * 4)
+    thought = Policy(both).unified(seen, CAPTION, "staircase").thought
+    asked = iter([False, False, True])
+    assert thought.read(lambda: next(asked)) == "" == thought.text
+    assert next(asked, None) is None, "asked before each word, and no more"
+    assert thought.read() == "the red cube is on the table near left"
+
+
+def test_events_may_be_read_by_the_vlm_conditioner_which_sizes_them():
+    both, given = unified_engine()
+    event = Policy(both, conditioner="vlm").event(observation(), CAPTION)
+    assert event.actions.shape == (11, 14) and event.thought is None
+    assert len(Policy(both, conditioner="words").event(observation(), CAPTION).actions) == 23
+    seen = observation(history=(observation().images,) * 4)
+    Policy(both, conditioner="vlm").unified(seen, CAPTION)
+    assert (given[-1]["text"] == 2.0).all()
+    with pytest.raises(SpecError, match="conditioner of model nano must be among words; found 'vlm'"):
+        Policy(engine(), conditioner="vlm")
+
+
+def test_a_language_side_that_is_promised_must_be_there():
+    both, _ = unified_engine()
+    graphs = {k: v for k, v in both._graphs.items() if k != "explain"}
+    with pytest.raises(EngineError, match="must have the graphs reason and explain; explain is missing"):
+        GraphEngine("half", both.spec, graphs)
+    with pytest.raises(SpecError, match="language side needs words that begin with the"):
+        dataclasses.replace(both.spec, words=())
+    with pytest.raises(SpecError, match="conditioners must be among words, vlm; found t5"):
+        dataclasses.replace(both.spec, conditioners=("t5",))
 
 
 def test_closed_engine_says_so():

@@ -12,6 +12,7 @@ from wallwm_model.errors import ObservationError, SpecError
 from wallwm_model.poses import settle
 from wallwm_model.preprocess import Observation, network_history, network_images, network_state
 from wallwm_model.spec import ModelSpec
+from wallwm_model.thought import Thought
 
 SHORTEST = 4  # steps; an event that is already over still gets a moment to settle
 
@@ -25,6 +26,7 @@ class Chunk:
         step_s: duration of one step [s].
         remaining_s: the model's own estimate of what is left of the present event [s].
         preprocess_s, observe_s, act_s: where the time went [s].
+        thought: what led to it, where the text side reasoned; not in words yet (`Policy.explain`).
     """
 
     actions: np.ndarray
@@ -33,14 +35,33 @@ class Chunk:
     preprocess_s: float
     observe_s: float
     act_s: float
+    thought: Thought | None = None
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought, in words; empty until it was explained, or if it did not reason."""
+        return self.thought.text if self.thought else ""
 
 
 class Policy:
     """Runs an engine in event mode or in unified mode, call by call."""
 
-    def __init__(self, engine: Engine, euler_steps: int = 0):
-        """`euler_steps` 0: as many as the model was validated with."""
-        self.engine = engine
+    def __init__(self, engine: Engine, euler_steps: int = 0, conditioner: str = "words"):
+        """What runs where.
+
+        Args:
+            euler_steps: 0: as many as the model was validated with.
+            conditioner: what encodes captions and instructions, `words` or `vlm`; the latter also sizes events.
+
+        Raises:
+            SpecError: the model lacks this conditioner.
+        """
+        if conditioner not in engine.spec.conditioners:
+            valid = ", ".join(engine.spec.conditioners)
+            raise SpecError(
+                f"conditioner of model {engine.spec.name} must be among {valid}; found {conditioner!r}"
+            )
+        self.engine, self.conditioner = engine, conditioner
         self.euler_steps = euler_steps or engine.spec.euler_steps
 
     def event(
@@ -99,8 +120,20 @@ class Policy:
             raise ObservationError(f"a chunk's index must be 1 or more, or 0 if unknown; found {chunk}")
         began = time.perf_counter()
         past = network_history(observation, spec)
-        look = self._look(observation, text, history=past, chunk=chunk, reasoned=source == "staircase")
+        route = "staircase" if source == "staircase" else self.conditioner
+        look = self._look(observation, text, history=past, chunk=chunk, route=route)
         return self._chunk(look, began, spec.chunk_steps * spec.step_s, seed, committed)
+
+    def explain(self, chunk: Chunk) -> str:
+        """What the model thought for a chunk, in words; empty where it did not reason.
+
+        This runs the engine and may take longer than the chunk did: move first, then ask. The answer stays with
+        the chunk, as `chunk.reasoning`.
+
+        Raises:
+            EngineError: the engine failed, is closed, or gave values that are not finite.
+        """
+        return chunk.thought.read() if chunk.thought else ""
 
     def imagine(
         self, observation: Observation, caption: str, *, euler_steps: int = 10, seed: int = 0
@@ -123,10 +156,10 @@ class Policy:
         if "event" in spec.modes:
             self.event(still, words)
         for source in spec.sources if "unified" in spec.modes else ():
-            self.unified(still, words, source)
+            self.explain(self.unified(still, words, source))
 
     def _look(self, observation: Observation, text: str, **more) -> Look:
-        spec = self.engine.spec
+        spec, more = self.engine.spec, {"route": self.conditioner} | more
         return Look(
             network_images(observation, spec),
             network_state(observation, spec),
@@ -154,7 +187,13 @@ class Policy:
             preprocess_s=prepared - began,
             observe_s=observed - prepared,
             act_s=time.perf_counter() - observed,
+            thought=self._thought(context),
         )
+
+    def _thought(self, context: Context) -> Thought | None:
+        if context.latents is None:
+            return None
+        return Thought(lambda stop: self.engine.explain(context.latents, stop), context.next_event)
 
     def _prefix(self, committed: np.ndarray, look: Look) -> np.ndarray:
         """Committed targets (d, D), normalised."""

@@ -21,6 +21,7 @@ from wallwm_model.poses import quaternion_columns
 SPEC_VERSION = 1
 MODES = ("event", "unified")
 SOURCES = ("instruction", "atomic", "staircase")
+CONDITIONERS = ("words", "vlm")
 ACTION_SPACES = ("joint_position", "end_effector_pose")
 
 
@@ -75,6 +76,9 @@ class ModelSpec:
         picture_steps: action steps between two pictures of a clip.
         latent: channels, height, width of one latent frame of the video codec.
         sources: where unified mode's text can come from: `instruction`, `atomic`, `staircase`.
+        conditioners: what can encode a caption or instruction: `words` (the T5 path), `vlm` (beside the pictures).
+        words: of the language side, in id order, those of `vocabulary` first; none where it has no such side.
+        reason_length: longest reasoning text, its end included [words].
     """
 
     name: str
@@ -99,6 +103,9 @@ class ModelSpec:
     picture_steps: int = 4
     latent: tuple[int, int, int] = (16, 8, 8)
     sources: tuple[str, ...] = ()
+    conditioners: tuple[str, ...] = ("words",)
+    words: tuple[str, ...] = ()
+    reason_length: int = 0
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -125,10 +132,22 @@ class ModelSpec:
         if self.action_space == "end_effector_pose" and not self.quaternions:
             found = ", ".join(self.joints)
             raise SpecError(f"end-effector poses need columns _qx, _qy, _qz, _qw; found {found}")
-        for name, valid in (("modes", MODES), ("sources", SOURCES)):
+        for name, valid in (("modes", MODES), ("sources", SOURCES), ("conditioners", CONDITIONERS)):
             unknown = [value for value in getattr(self, name) if value not in valid]
             if unknown:
                 raise SpecError(f"{name} must be among {', '.join(valid)}; found {', '.join(unknown)}")
+        self._check_language()
+
+    def _check_language(self) -> None:
+        """Raises SpecError when reasoning is promised without the words for it."""
+        known = len(self.vocabulary)
+        if "staircase" not in self.sources and "vlm" not in self.conditioners and not self.words:
+            return
+        if self.words[:known] != self.vocabulary or self.reason_length < 1:
+            raise SpecError(
+                f"a language side needs words that begin with the {known} of the vocabulary, and reasoning texts "
+                f"of 1 word or more; found {len(self.words)} words and texts of {self.reason_length}"
+            )
 
     @property
     def quaternions(self) -> tuple[int, ...]:
@@ -184,7 +203,8 @@ class ModelSpec:
         try:
             body["cameras"] = tuple(map(CameraSpec.from_body, body["cameras"]))
             body["normalisation"] = Normalisation(**{k: tuple(v) for k, v in body["normalisation"].items()})
-            for name in ("joints", "vocabulary", "modes", "patches", "latent", "sources"):
+            for name in ("joints", "vocabulary", "modes", "patches", "latent", "sources",
+                         "conditioners", "words"):  # fmt: skip
                 if name in body:
                     body[name] = tuple(body[name])
             spec = cls(**body)

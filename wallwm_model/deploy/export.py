@@ -8,6 +8,10 @@
 | imagine | images, text, mask, noisy (1, V, C, F, h, w), t (1,) | velocity, as noisy |
 | decode | images, latents (1, V, C, F, h, w) | pictures (1, V, 4*F, H, W, 3) in [0, 1] |
 | act | noisy (1, T, D), t (1, T), video, state (1, D), window (1,) int64 | clean (1, T, D) |
+| reason | images, tokens (1, L) int64 | vlm (1, L, width), staircase (1, K_c, width), latents (1, K_c, W), caption (1, L, words), remaining (1,) |
+| explain | latents, tokens (1, M) int64 | logits (1, M, words) |
+
+`reason` and `explain` are there where the language side was trained too.
 """
 
 from __future__ import annotations
@@ -20,15 +24,17 @@ import torch
 from onnx import ModelProto
 
 from wallwm_model.bundle import WEIGHTS, write_manifest
+from wallwm_model.deploy.language import PART, load_language, reasoning, trace_language
+from wallwm_model.deploy.tracing import trace
 from wallwm_model.deploy.weights import WeightFile
 from wallwm_model.errors import BundleError
 from wallwm_model.network.config import preset
+from wallwm_model.network.language.model import Language
 from wallwm_model.network.model import Act, Decode, Imagine, Observe, WallWM
 from wallwm_model.network.weights import load_weights
 from wallwm_model.spec import ModelSpec
+from wallwm_model.train import language_recipes
 from wallwm_model.train.recipes import STAGES
-
-OPSET = 20
 
 
 def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
@@ -51,19 +57,24 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
 def export(trained: Path, out: Path, **facts) -> None:
     """Write the bundle of the model in folder `trained`; `facts` go into its manifest."""
     model, spec = load_trained(trained)
+    language = load_language(trained, model.config)
+    if language is not None:
+        spec = reasoning(spec, language)
     out.mkdir(parents=True, exist_ok=True)
     (out / "spec.json").write_text(spec.to_json())
-    export_graphs(model, spec, out)
-    for stage in STAGES:
+    export_graphs(model, spec, out, language)
+    for stage in (*STAGES, *language_recipes.STAGES):
         if (trained / f"{stage}.png").is_file():
             shutil.copy(trained / f"{stage}.png", out / f"loss-{stage}.png")
     write_manifest(out, model=spec.name, **facts)
 
 
-def export_graphs(model: WallWM, spec: ModelSpec, out: Path) -> None:
+def export_graphs(model: WallWM, spec: ModelSpec, out: Path, language: Language | None = None) -> None:
     """All graphs of a model and the file of weights that they share."""
-    weights = WeightFile(model.state_dict())
-    graphs = trace_graphs(model, spec)
+    weights, graphs = WeightFile(model.state_dict()), trace_graphs(model, spec)
+    if language is not None:
+        weights.add({f"{PART}{name}": value for name, value in language.state_dict().items()})
+        graphs |= trace_language(language, spec.horizon)
     for graph in graphs.values():
         onnx.checker.check_model(graph, full_check=True)
         weights.take(graph)
@@ -113,18 +124,3 @@ def trace_graphs(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
     axes = {"noisy": {1: steps}, "t": {1: steps}, "video": {2: tokens_read}}
     graphs["act"] = trace(Act(model), acted, ["clean"], axes)
     return graphs
-
-
-def trace(module, inputs: dict, outputs: list[str], axes: dict | None = None) -> ModelProto:
-    """One module in standard-domain ONNX; `inputs` are its arguments by name, `axes` those that are dynamic."""
-    program = torch.onnx.export(
-        module.eval(),
-        tuple(inputs.values()),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(inputs),
-        output_names=outputs,
-        dynamic_shapes={name: (axes or {}).get(name, {}) for name in inputs},
-        verbose=False,
-    )
-    return program.model_proto

@@ -1,43 +1,70 @@
-"""The language side on its way into a bundle: trained parts put together, and its two graphs.
-
-| graph | in | out |
-|---|---|---|
-| reason | images (1, V, H, W, 3) uint8, tokens (1, L) int64 | see `graphs.Reason` |
-| explain | latents (1, K_c, width), tokens (1, M) int64 | logits (1, M, words) |
-"""
+"""The language side on its way into a bundle: trained parts put together, graphs, specification."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-import onnx
 import torch
 from onnx import ModelProto
-from safetensors.torch import load_file
 
-from wallwm_model.deploy.export import trace
-from wallwm_model.deploy.weights import WeightFile
+from wallwm_model.deploy.tracing import trace
 from wallwm_model.errors import BundleError
-from wallwm_model.network.language.config import preset
+from wallwm_model.network.config import NetworkConfig
+from wallwm_model.network.language.config import beside
 from wallwm_model.network.language.graphs import Explain, Reason
 from wallwm_model.network.language.model import Language
-from wallwm_model.train.language import STAGES, load_stage
+from wallwm_model.spec import CONDITIONERS, SOURCES, ModelSpec
+from wallwm_model.train.language import load_stage
+from wallwm_model.train.language_recipes import STAGES
+from wallwm_model.wording import vocabulary
+
+PART = "language."  # before the names of its weights in a bundle
 
 
-def load_language(folder: Path, name: str = "nano") -> Language:
-    """All stages' weights, rounded to what fp16 can hold, so that all engines agree.
+def load_language(folder: Path, network: NetworkConfig) -> Language | None:
+    """All stages' weights, rounded to what fp16 can hold, so that all engines agree; None if there are none.
 
     Raises:
-        BundleError: a stage is missing.
+        BundleError: some stages are there and others are missing.
         SpecError: weights of another architecture.
     """
-    language = Language(preset(name))
+    found = [stage for stage in STAGES if (folder / f"{stage}.safetensors").is_file()]
+    if not found:
+        return None
+    if missing := [stage for stage in STAGES if stage not in found]:
+        raise BundleError(
+            f"a language side needs the stages {', '.join(STAGES)}; {folder} lacks {', '.join(missing)}: "
+            f"train them, or take away the others"
+        )
+    language = Language(beside(network))
     for stage in STAGES:
-        path = folder / f"{stage}.safetensors"
-        if not path.is_file():
-            raise BundleError(f"the language side needs the weights of stage {stage} at {path}; found none")
-        load_stage(language, stage, load_file(path))
+        load_stage(language, stage, folder)
     return language.half().float().eval().requires_grad_(False)
+
+
+def reasoning(spec: ModelSpec, language: Language) -> ModelSpec:
+    """The specification of a model that has this language side.
+
+    Raises:
+        BundleError: a language side of other words or pictures than the model's.
+    """
+    config, camera, words = language.config, spec.cameras[0], vocabulary()
+    side = config.vision.image
+    for name, wanted, found in (
+        ("caption length", spec.caption_length, config.text_length),
+        ("pictures", (len(spec.cameras), camera.height, camera.width), (config.views, side, side)),
+        ("first words", spec.vocabulary, words[: len(spec.vocabulary)]),
+    ):
+        if wanted != found:
+            raise BundleError(f"{name} of the language side must be {wanted}, as the model's; found {found}")
+    return dataclasses.replace(
+        spec,
+        sources=SOURCES if "unified" in spec.modes else spec.sources,
+        conditioners=CONDITIONERS,
+        words=words,
+        reason_length=config.reason_length,
+    )
 
 
 def trace_language(language: Language, horizon: int) -> dict[str, ModelProto]:
@@ -47,21 +74,11 @@ def trace_language(language: Language, horizon: int) -> dict[str, ModelProto]:
     tokens[0, 0] = 1
     looked = {"images": torch.zeros(1, config.views, side, side, 3, dtype=torch.uint8), "tokens": tokens}
     said = {
-        "latents": torch.zeros(1, config.latents, config.text_width),
+        "latents": torch.zeros(1, config.latents, config.backbone.width),
         "tokens": torch.zeros(1, config.reason_length, dtype=torch.int64),
     }
+    names = ["vlm", "staircase", "latents", "caption", "remaining"]
     return {
-        "reason": trace(Reason(language, horizon), looked, ["latents", "features", "atomic", "remaining"]),
+        "reason": trace(Reason(language, horizon), looked, names),
         "explain": trace(Explain(language), said, ["logits"]),
     }
-
-
-def export_language(language: Language, out: Path, horizon: int) -> None:
-    """Write `reason.onnx`, `explain.onnx` and the weights that they share, `language.safetensors`."""
-    weights, graphs = WeightFile(language.state_dict()), trace_language(language, horizon)
-    for graph in graphs.values():
-        onnx.checker.check_model(graph, full_check=True)
-        weights.take(graph)
-    weights.save(out / "language.safetensors")
-    for name, graph in graphs.items():
-        (out / f"{name}.onnx").write_bytes(graph.SerializeToString())

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -30,7 +31,18 @@ class WeightFile:
     def __init__(self, state: dict[str, Tensor]):
         self._tensors = {name: value.detach().half().contiguous() for name, value in state.items()}
         self._known = {_key(value.numpy()): name for name, value in self._tensors.items()}
+        self._same: dict[str, str] = {}
         self._users: list[tuple[TensorProto, str]] = []
+
+    def add(self, state: dict[str, Tensor]) -> None:
+        """The weights of another part; a large one that is stored already is not stored again."""
+        for name, value in state.items():
+            half = value.detach().half().contiguous()
+            stored = self._known.setdefault(_key(half.numpy()), name)
+            if stored != name and half.numel() >= LARGE:
+                self._same[name] = stored
+            else:
+                self._tensors[name] = half
 
     def take(self, graph: onnx.ModelProto) -> onnx.ModelProto:
         """Move a graph's large weights out; a Cast stands behind each, which runtimes fold at load.
@@ -77,7 +89,7 @@ class WeightFile:
 
     def save(self, path: Path) -> None:
         """Write the file and point every graph taken at its byte ranges."""
-        save_file(self._tensors, path)
+        save_file(self._tensors, path, metadata=self._same)
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size))
@@ -87,6 +99,17 @@ class WeightFile:
             where = {"location": path.name, "offset": 8 + size + first, "length": last - first}
             for key, value in where.items():
                 tensor.external_data.add(key=key, value=str(value))
+
+
+def read_part(path: Path, part: str) -> dict[str, Tensor]:
+    """Weights of a bundle's file whose names begin with `part`, without it, in fp32."""
+    with safe_open(path, "pt") as file:
+        stored = {name: name for name in file.keys()} | (file.metadata() or {})
+        return {
+            name.removeprefix(part): file.get_tensor(place).float()
+            for name, place in stored.items()
+            if name.startswith(part)
+        }
 
 
 def _key(value: np.ndarray) -> tuple:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from wallwm_model.spec import ModelSpec
+from wallwm_model.thought import Stop
 
+Route = Literal["words", "vlm", "staircase"]
 
 @dataclass(frozen=True)
 class Look:
@@ -21,7 +23,8 @@ class Look:
         mask: (V*P, V*P) bool, which patches may attend to each other across views; None: all.
         history: (V, n, H, W, 3) uint8 earlier pictures, oldest first (`spec.history_pictures`); None: event window.
         chunk: index of the chunk in its task, counted from 1; 0: unknown, or event mode.
-        reasoned: let the staircase branch read the tokens and pictures, instead of the words alone.
+        route: how the tokens become text features: from the `words` alone (the T5 path), read beside the
+            pictures by the `vlm` conditioner, or replaced by what the `staircase` branch reasons from both.
     """
 
     images: np.ndarray = field(repr=False)
@@ -30,7 +33,7 @@ class Look:
     mask: np.ndarray | None = field(default=None, repr=False)
     history: np.ndarray | None = field(default=None, repr=False)
     chunk: int = 0
-    reasoned: bool = False
+    route: Route = "words"
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,16 @@ class Context:
         tensors: named arrays for the `act` graph (keys and values of every action layer), and for reading.
         state: (D,) normalised joint state.
         remaining_steps: the model's own estimate of the present event's remaining length [action steps].
+        latents: (K_c, W) f32 reasoning of the route `staircase`, for `explain`; None on other routes.
+        next_event: caption of the event that comes next, as the language side reads the look; empty on the
+            route `words`.
     """
 
     tensors: dict[str, np.ndarray] = field(repr=False)
     state: np.ndarray
     remaining_steps: float
+    latents: np.ndarray | None = field(default=None, repr=False)
+    next_event: str = ""
 
 
 class Engine(Protocol):
@@ -71,6 +79,9 @@ class Engine(Protocol):
 
     def imagine(self, look: Look, euler_steps: int, seed: int) -> np.ndarray:
         """Predicted video, as long as a fixed chunk: (V, 4 * spec.imagined_frames, H, W, 3) uint8."""
+
+    def explain(self, latents: np.ndarray, stop: Stop = lambda: False) -> str:
+        """Reasoning latents (K_c, W) in words; empty if `stop`, asked before each word, says so."""
 
     def close(self) -> None:
         """Release the engine's resources."""

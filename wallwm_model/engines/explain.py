@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from wallwm_model.engines.graphs import Graph
 from wallwm_model.errors import EngineError
+from wallwm_model.thought import Stop
 from wallwm_model.wording import END, decode
 
+Graph = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
-def explain(graph: Graph, latents: np.ndarray, words: tuple[str, ...], length: int) -> str:
-    """The text of reasoning latents, by greedy decoding.
+
+def explain(
+    graph: Graph, latents: np.ndarray, words: tuple[str, ...], length: int, stop: Stop = lambda: False
+) -> str:
+    """The text of reasoning latents, by greedy decoding; empty if `stop` said so before it was complete.
 
     Args:
         graph: the `explain` graph: latents (1, K_c, W) f32, tokens (1, length) int64 -> logits (1,
@@ -18,6 +24,7 @@ def explain(graph: Graph, latents: np.ndarray, words: tuple[str, ...], length: i
         latents: (K_c, W) f32, from the `reason` graph.
         words: the language side's word list.
         length: longest text [words].
+        stop: asked before each word.
 
     Raises:
         EngineError: latents of another shape, a graph of another word list, or logits that are not finite.
@@ -26,6 +33,8 @@ def explain(graph: Graph, latents: np.ndarray, words: tuple[str, ...], length: i
         raise EngineError(f"reasoning latents must be (K, W) float32; found {latents.shape} {latents.dtype}")
     tokens = np.zeros((1, length), np.int64)
     for index in range(length):
+        if stop():
+            return ""
         logits = graph({"latents": latents[None], "tokens": tokens})["logits"]
         if logits.shape != (1, length, len(words)) or not np.isfinite(logits[0, index]).all():
             raise EngineError(

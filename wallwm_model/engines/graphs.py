@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from wallwm_model.engines.base import Context, Look
+from wallwm_model.engines.explain import Graph, explain, next_caption
 from wallwm_model.errors import EngineError
 from wallwm_model.flow import euler, schedule
 from wallwm_model.spec import ModelSpec
+from wallwm_model.thought import Stop
 
-Graph = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 WINDOWS = {"event": 0, "observation": 1}
 
 
@@ -20,29 +21,43 @@ class GraphEngine:
 
     Args:
         graphs: `text`, `observe` and `act`; `observe_past` where the model reads pictures of the past; `imagine`
-            and `decode` where it predicts video; `reason` and `explain` where it reasons. `deploy/export.py` says what goes in and out of each.
+            and `decode` where it predicts video; `reason` and `explain` where it has a language side.
+            `deploy/export.py` says what goes in and out of each.
+
+    Raises:
+        EngineError: the specification promises a language side, and a graph of it is missing.
     """
 
     def __init__(self, name: str, spec: ModelSpec, graphs: Mapping[str, Graph]):
         self.name, self.spec, self._graphs = name, spec, dict(graphs)
+        missing = [graph for graph in ("reason", "explain") if spec.words and graph not in graphs]
+        if missing:
+            raise EngineError(
+                f"model {spec.name} must have the graphs reason and explain; {missing[0]} is missing"
+            )
 
     def observe(self, look: Look) -> Context:
         """See `Engine.observe`."""
+        text, reasoned = self._text(look)
         inputs = {
             "images": look.images[None],
-            "text": self._text(look),
+            "text": text,
             "mask": self._mask(look.mask),
             "chunk": np.array([look.chunk], np.int64),
         }
         if look.history is not None:
             inputs["history"] = look.history[None]
         out = self._run("observe" if look.history is None else "observe_past", inputs)
-        remaining = float(out["remaining"][0])
+        remaining = float((reasoned or out)["remaining"][0])
         if not np.isfinite(remaining):
             raise EngineError(f"engine {self.name} must estimate a finite remaining time; found {remaining}")
         window = np.array([WINDOWS["event" if look.history is None else "observation"]], np.int64)
         tensors = {"video": out["video"], "positions": out["positions"][0], "window": window}
-        return Context(tensors, look.state, remaining)
+        if not reasoned:
+            return Context(tensors, look.state, remaining)
+        latents = reasoned["latents"][0] if look.route == "staircase" else None
+        following, _ = next_caption(reasoned["caption"][0], self.spec.words)
+        return Context(tensors, look.state, remaining, latents, following)
 
     def act(
         self, context: Context, steps: int, euler_steps: int, seed: int, prefix: np.ndarray | None = None
@@ -75,7 +90,7 @@ class GraphEngine:
         channels, *size = self.spec.latent
         shape = (1, len(self.spec.cameras), channels, self.spec.imagined_frames, *size)
         x = rng.standard_normal(shape, dtype=np.float32)
-        fixed = {"images": look.images[None], "text": self._text(look), "mask": self._mask(look.mask)}
+        fixed = {"images": look.images[None], "text": self._text(look)[0], "mask": self._mask(look.mask)}
         levels = schedule(euler_steps)
         for t, following in zip(levels[:-1], levels[1:]):
             inputs = fixed | {"noisy": x, "t": np.array([t], np.float32)}
@@ -83,14 +98,25 @@ class GraphEngine:
         pictures = self._run("decode", {"images": look.images[None], "latents": x})["pictures"][0]
         return np.round(pictures * 255).astype(np.uint8)
 
+    def explain(self, latents: np.ndarray, stop: Stop = lambda: False) -> str:
+        """See `Engine.explain`."""
+        spec = self.spec
+
+        def graph(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return self._run("explain", inputs)
+
+        return explain(graph, latents, spec.words, spec.reason_length, stop)
+
     def close(self) -> None:
         """Drop all graphs."""
         self._graphs.clear()
 
-    def _text(self, look: Look) -> np.ndarray:
-        if look.reasoned:
-            return self._run("reason", {"images": look.images[None], "tokens": look.tokens[None]})["text"]
-        return self._run("text", {"tokens": look.tokens[None]})["text"]
+    def _text(self, look: Look) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Text features (1, n, width) on the look's route, and what the language side said if it was asked."""
+        if look.route == "words":
+            return self._run("text", {"tokens": look.tokens[None]})["text"], {}
+        reasoned = self._run("reason", {"images": look.images[None], "tokens": look.tokens[None]})
+        return reasoned[look.route], reasoned
 
     def _mask(self, mask: np.ndarray | None) -> np.ndarray:
         rows, columns = self.spec.patches

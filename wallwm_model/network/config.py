@@ -32,6 +32,7 @@ class NetworkConfig:
         text: `words` (the caption encoder trained along) or `umt5` (UMT5-XXL, frozen).
         time_width: of the sinusoids that embed the noise level.
         rope_length: longest side of the token grid, in tokens, time included.
+        language: sizes of the language side, a name in `language/config.py`.
     """
 
     views: int = 3
@@ -57,6 +58,7 @@ class NetworkConfig:
     text: Literal["words", "umt5"] = "words"
     time_width: int = 64
     rope_length: int = 32
+    language: str = "nano"
 
     def __post_init__(self) -> None:
         """Raises SpecError when the sizes contradict each other."""
@@ -100,7 +102,8 @@ class NetworkConfig:
 # The sizes of Wan are those of the public configurations (Apache-2.0): transformer/, vae/ and text_encoder/
 # of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan-AI/Wan2.2-TI2V-5B-Diffusers. The action towers' sizes are ours.
 _WAN = dict(
-    text="umt5", text_width=4096, text_layers=24, time_width=256, rope_length=1024, layers=30, keypoints=96
+    text="umt5", text_width=4096, text_layers=24, time_width=256, rope_length=1024, layers=30, keypoints=96,
+    language="qwen2.5-vl-3b",
 )
 PRESETS = {
     "nano": NetworkConfig(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,13 +105,18 @@ def train(
         SpecError: unknown model or stage, a stage whose predecessors are not trained, or files in `out` that
             another model, number of processes or kind of training has left there.
     """
+    from wallwm_model.train import language_recipes
     from wallwm_model.train.launch import torchrun, torchrun_group, wait
     from wallwm_model.train.recipes import RECIPES, STAGES
 
     if name not in RECIPES:
         raise SpecError(f"model must be one of {', '.join(RECIPES)}; found {name!r}")
-    if not stages or not set(stages) <= set(STAGES):
-        raise SpecError(f"stages must be among {', '.join(STAGES)}; found {', '.join(stages) or 'none'}")
+    known = (*STAGES, *language_recipes.STAGES)
+    if not stages or not set(stages) <= set(known):
+        raise SpecError(f"stages must be among {', '.join(known)}; found {', '.join(stages) or 'none'}")
+    if sharded and not set(stages) <= set(STAGES):
+        found = ", ".join(stage for stage in stages if stage not in STAGES)
+        raise SpecError(f"stages that can be sharded are {', '.join(STAGES)}; found {found}")
     if torchrun():
         with torchrun_group():
             prepare(name, data, out)
@@ -128,23 +133,23 @@ def train(
             spawn(args, processes)
 
 
-def spawn(args: tuple, processes: int) -> None:
-    """Run `worker` in processes of their own; what one of them refuses is refused here in the same words."""
+def spawn(args: tuple, processes: int, work: Callable[..., None] | None = None) -> None:
+    """Run `work` (`worker`) in processes of their own; what one of them refuses is refused here, word for word."""
     import torch.multiprocessing as mp
 
     with tempfile.TemporaryDirectory() as folder:
         refusal = Path(folder) / "refusal"
         try:
-            mp.spawn(_spawned, (refusal, *args), nprocs=processes)
+            mp.spawn(_spawned, (refusal, work or worker, *args), nprocs=processes)
         except mp.ProcessRaisedException:
             if not refusal.is_file():
                 raise
             raise SpecError(refusal.read_text()) from None
 
 
-def _spawned(rank: int, refusal: Path, *args) -> None:
+def _spawned(rank: int, refusal: Path, work: Callable[..., None], *args) -> None:
     try:
-        worker(rank, *args)
+        work(rank, *args)
     except WallWMError as error:
         part = refusal.with_suffix(f".{rank}")
         part.write_text(str(error))
@@ -190,6 +195,25 @@ def worker(
 
 def run(name: str, stage: str, data: Path, out: Path, steps: int | None, sharded: bool) -> None:
     """One stage, in one process of the group."""
+    from wallwm_model.train import language_recipes
+
+    if stage in language_recipes.STAGES:
+        _run_language(stage, data, out, steps)
+    else:
+        _run_towers(name, stage, data, out, steps, sharded)
+
+
+def _run_language(stage: str, data: Path, out: Path, steps: int | None) -> None:
+    from wallwm_model.train.language_recipes import RECIPES
+    from wallwm_model.train.language_run import run_language_stage
+    from wallwm_model.train.parallel import world
+    from wallwm_model.train.progress import Progress
+
+    with Progress(stage, steps or RECIPES[stage].steps, out, shown=world()[0] == 0) as progress:
+        run_language_stage(stage, data, out, steps=steps, report=progress)
+
+
+def _run_towers(name: str, stage: str, data: Path, out: Path, steps: int | None, sharded: bool) -> None:
     from wallwm_model.train.loop import Stage, build, run_stage
     from wallwm_model.train.parallel import world
     from wallwm_model.train.progress import Progress

@@ -187,7 +187,7 @@ class Loader:
         actions, known = zip(*found)
         sample = table.sample[rows]
         text = np.where(atomic, self.data.columns["caption"][sample], table.instructions[sample])
-        past = table.before(rows, self.spec.history_pictures)
+        past = table.before(rows, self.spec.history_pictures) if self.spec.history_pictures else None
         after = table.after(rows, steps // self.spec.picture_steps, across=True) if video else None
         index = np.where(counted, table.chunk_index(rows, steps), 0)
         length = np.full(len(rows), steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from wallwm_model.captions import UNSEEN_PAIRS, tokenise
 from wallwm_model.data.mirror import mirror_frames, mirror_sample
 from wallwm_model.data.reasoning import Story, reason
 from wallwm_model.data.samples import SampleSet
+from wallwm_model.errors import SpecError
 from wallwm_model.sim.scene import sample_scene
 from wallwm_model.wording import encode, vocabulary
 
@@ -30,15 +31,22 @@ class Moments:
         instruction, caption: (B, L) int64; reason: (B, M) int64 with its end.
         remaining: (B,) remaining steps of the event / horizon.
         xyz: (B, 9, 3) [m] and mask (B, 9): where things are.
+        seen: (B, V * S, D) picture tokens of the frozen backbone, where they are known; no pictures then.
     """
 
-    pictures: Tensor
+    pictures: Tensor | None
     instruction: Tensor
     caption: Tensor
     reason: Tensor
     remaining: Tensor
     xyz: Tensor
     mask: Tensor
+    seen: Tensor | None = None
+
+    def to(self, device: torch.device) -> Moments:
+        """The same on `device`."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
 
 
 class MomentDataset:
@@ -56,6 +64,7 @@ class MomentDataset:
         self.horizon, every = meta["horizon"], meta["frame_steps"]
         rank = (columns["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
         self.words, stories, rows = vocabulary(), {}, []
+        encoded: dict[str, list[int]] = {}
         for row in np.flatnonzero((rank < 1000 * HELD_OUT) == held_out):
             key = (str(columns["task"][row]), int(columns["seed"][row]))
             if key not in stories:
@@ -70,16 +79,12 @@ class MomentDataset:
                     break
                 at = int(columns["first"][row]) + frame
                 said = reason(story.at(caption, moments["ground_xyz"][at], moments["state"][at]))
-                rows.append(
-                    (
-                        at,
-                        frame,
-                        length - frame * every,
-                        instruction,
-                        wanted,
-                        encode(said, self.words, reason_length),
-                    )
-                )
+                if said not in encoded:
+                    encoded[said] = encode(said, self.words, reason_length)
+                rows.append((at, frame, length - frame * every, instruction, wanted, encoded[said]))
+        if not rows:
+            whose = "held-out tasks" if held_out else "tasks to train on"
+            raise SpecError(f"language stages need moments of {whose}; found none in {folder}")
         at, frame, remaining, instruction, caption, said = zip(*rows)
         self.at, self.remaining = np.array(at), np.array(remaining, np.float32) / self.horizon
         self.instruction, self.caption, self.said = (
@@ -94,31 +99,39 @@ class MomentDataset:
     def __len__(self) -> int:
         return len(self.at)
 
-    def batch(self, rows: np.ndarray, flip: np.ndarray) -> Moments:
-        """Moments `rows`, mirrored left-right where `flip`."""
+    def batch(self, rows: np.ndarray, flip: np.ndarray, *, seen: Tensor | None = None) -> Moments:
+        """Moments `rows`, mirrored left-right where `flip`; their pictures only if they were not `seen`."""
         at, truth = self.at[rows], self.samples.moments
-        pictures = self.samples.pictures(at)
         places = {k: truth[k][at] for k in ("ground_xyz", "ground_mask")}
         mirrored = mirror_sample(places)
-        pictures = np.where(flip[:, None, None, None, None], mirror_frames(pictures), pictures)
         places = {
             k: np.where(flip.reshape(-1, *[1] * (v.ndim - 1)), mirrored[k], v) for k, v in places.items()
         }
         texts = (self.instruction[rows], self.caption[rows], self.said[rows])
         texts = (torch.from_numpy(np.where(flip[:, None], self.swap[t], t)) for t in texts)
         return Moments(
-            torch.from_numpy(np.ascontiguousarray(pictures)),
+            None if seen is not None else self.pictures(rows, flip),
             *texts,
             torch.from_numpy(self.remaining[rows]),
             torch.from_numpy(places["ground_xyz"].astype(np.float32)),
             torch.from_numpy(places["ground_mask"]),
+            seen,
         )
+
+    def pictures(self, rows: np.ndarray, flip: np.ndarray) -> Tensor:
+        """(B, V, H, W, 3) uint8."""
+        found = self.samples.pictures(self.at[rows])
+        found = np.where(flip[:, None, None, None, None], mirror_frames(found), found)
+        return torch.from_numpy(np.ascontiguousarray(found))
+
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and whether they are mirrored; a share of them are starts of events."""
+        anywhere, start = rng.integers(len(self), size=size), rng.choice(self.start, size)
+        return np.where(rng.random(size) < KEY_SHARE, start, anywhere), rng.random(size) < 0.5
 
     def at_step(self, step: int, size: int, seed: int, rank: int = 0) -> Moments:
         """The training batch of one step; depends on (seed, step, rank) alone."""
-        rng = np.random.default_rng((seed, step, rank))
-        anywhere, start = rng.integers(len(self), size=size), rng.choice(self.start, size)
-        return self.batch(np.where(rng.random(size) < KEY_SHARE, start, anywhere), rng.random(size) < 0.5)
+        return self.batch(*self.draw(size, np.random.default_rng((seed, step, rank))))
 
     def sweep(self, size: int, *, starts: bool = True) -> list[Moments]:
         """Every start of an event, or every moment, once and not mirrored (validation)."""

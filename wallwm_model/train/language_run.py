@@ -1,84 +1,72 @@
-"""Train the language side's stages one after the other, resuming whatever lies in the folder.
-
-    python -m wallwm_model.train.language_run DATA OUT VIDEO [STAGE ...]
-
-DATA is a folder of demonstrations, VIDEO a nano bundle or a training folder with a finished video stage.
-"""
+"""A language stage as `./wallwm train` runs it, in one process of the group."""
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
-from wallwm_model.errors import SpecError, WallWMError
-from wallwm_model.network.language.config import preset
+from wallwm_model.errors import SpecError
+from wallwm_model.network.config import preset
+from wallwm_model.network.language.config import beside
 from wallwm_model.network.language.model import Language
-from wallwm_model.train.language import RECIPES, STAGES, LanguageStage, load_stage, run
+from wallwm_model.spec import ModelSpec
+from wallwm_model.train.language import LanguageStage, load_stage, run
 from wallwm_model.train.language_data import MomentDataset
+from wallwm_model.train.language_losses import Teacher
+from wallwm_model.train.language_pool import Pool
+from wallwm_model.train.language_recipes import BUILT_ON, RECIPES
 from wallwm_model.train.language_teacher import bundle_teacher, video_weights
+from wallwm_model.train.parallel import world
 
 BATCH = 64  # of the validation
 
 
-def train(
-    data: Path,
-    out: Path,
-    video: Path,
-    stages: tuple[str, ...] = STAGES,
-    name: str = "nano",
-    report: Callable[[str, int, dict, dict | None], None] = lambda *_: None,
-) -> Language:
-    """All `stages` of preset `name`; `report(stage, step, losses, found)` is called after each step.
+def run_language_stage(
+    name: str, data: Path, out: Path, *, steps: int | None = None, report: Callable[..., None]
+) -> LanguageStage:
+    """Train one stage of the language side beside the towers in `out`, resuming what lies there.
+
+    Args:
+        steps: the recipe's if not given.
+        report: as of `language.run`.
 
     Raises:
-        SpecError: unknown stage or preset, or a stage that needs another one which is not in `out`.
-        BundleError: `video` holds no trained video tower.
+        SpecError: a stage that needs another one which is not in `out`, or files there of another model.
+        BundleError: no trained video tower in `out`.
     """
-    unknown = [stage for stage in stages if stage not in STAGES]
-    if unknown:
-        raise SpecError(f"stages must be among {', '.join(STAGES)}; found {', '.join(unknown)}")
-    out.mkdir(parents=True, exist_ok=True)
-    moments, held_out = MomentDataset(data), MomentDataset(data, held_out=True).sweep(BATCH)
-    language = Language(preset(name))
-    for stage in stages:
-        torch.manual_seed(0)
-        _prepare(language, stage, out, video)
-        teacher = bundle_teacher(video) if stage == "vlm" else None
-        running = LanguageStage(stage, language, RECIPES[stage], teacher, out)
-        running.resume()
-        run(running, moments, held_out, lambda step, losses, found, s=stage: report(s, step, losses, found))
+    recipe, rank = RECIPES[name], world()[0]
+    if steps is not None:
+        recipe = dataclasses.replace(recipe, steps=steps)
+    stage = LanguageStage(name, build(name, out), recipe, _teacher(name, out), out)
+    stage.resume()
+    config = stage.language.config
+    sizes = {"text_length": config.text_length, "reason_length": config.reason_length}
+    moments = MomentDataset(data, **sizes)
+    batches = MomentDataset(data, held_out=True, **sizes).sweep(BATCH) if rank == 0 else []
+    if recipe.pool and stage.step < recipe.steps:
+        moments = Pool(moments, stage.language.backbone, recipe.pool, recipe.seed, rank)
+    run(stage, moments, batches, report)
+    return stage
+
+
+def build(name: str, out: Path) -> Language:
+    """The language side at the start of stage `name`, on the weights in `out` that it builds on."""
+    spec = ModelSpec.load(out / "spec.json")
+    torch.manual_seed(0)
+    language = Language(beside(preset(spec.preset)))
+    eyes = language.backbone.qwen.visual.patch_embed
+    if name == "backbone" and hasattr(eyes, "start_from"):
+        eyes.start_from(video_weights(out, ""))
+    for earlier in BUILT_ON.get(name, ()):
+        path = out / f"{earlier}.safetensors"
+        if not path.is_file():
+            raise SpecError(f"the {name} stage needs the {earlier} stage's weights at {path}; found none")
+        load_stage(language, earlier, out)
     return language
 
 
-def _prepare(language: Language, stage: str, out: Path, video: Path) -> None:
-    """Load what `stage` builds on."""
-    eyes = language.backbone.qwen.visual.patch_embed
-    if stage == "backbone" and hasattr(eyes, "start_from"):
-        eyes.start_from(video_weights(video, ""))
-    needed = {"vlm": ("backbone",), "staircase": ("backbone", "reader")}.get(stage, ())
-    for earlier in needed:
-        path = out / f"{earlier}.safetensors"
-        if not path.is_file():
-            raise SpecError(f"stage {stage} needs stage {earlier}'s weights at {path}; found none")
-        load_stage(language, earlier, load_file(path))
-
-
-def _print(stage: str, step: int, losses: dict, found: dict | None) -> None:
-    if found or step % 50 == 0:
-        shown = " ".join(f"{k} {v:.4f}" for k, v in (losses | (found or {})).items())
-        print(f"{stage} {step}: {shown}", flush=True)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if len(sys.argv) < 4:
-        sys.exit(f"usage: python -m wallwm_model.train.language_run DATA OUT VIDEO [{' '.join(STAGES)}]")
-    try:
-        data, out, video = map(Path, sys.argv[1:4])
-        train(data, out, video, tuple(sys.argv[4:]) or STAGES, report=_print)
-    except WallWMError as error:
-        sys.exit(str(error))
+def _teacher(name: str, out: Path) -> Teacher | None:
+    return bundle_teacher(out) if name in ("vlm", "staircase") else None

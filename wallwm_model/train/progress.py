@@ -6,6 +6,9 @@ import json
 import time
 from pathlib import Path
 
+ERRORS = ("_mm", "_steps", "_error")  # how names of held-out errors end
+SHARES = ("tokens", "exact", "next_event")  # held-out shares of what is right
+
 
 class Progress:
     """A progress bar with the running losses, a line per validation, and a loss plot."""
@@ -34,7 +37,7 @@ class Progress:
         self.bar.update(self.task, completed=step, text=text)
         if found is not None:
             minutes = (time.monotonic() - self.began) / 60
-            shown = " ".join(f"{k} {v:.1f}" for k, v in found.items())
+            shown = " ".join(f"{k} {v:.3g}" for k, v in found.items())
             self.bar.console.print(f"step {step} after {minutes:.1f} min: {shown}")
             plot(self.out, self.stage)
 
@@ -48,14 +51,17 @@ def plot(out: Path, stage: str) -> None:
 
     history = json.loads((out / f"{stage}.json").read_text())["history"]
     keys = [k for k in history[-1] if k != "step" and "p90" not in k]
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
-    for axis, chosen, title in (
-        (axes[0], [k for k in keys if not k.endswith(("_mm", "_steps"))], "training loss"),
-        (axes[1], [k for k in keys if k.endswith(("_mm", "_steps"))], "held-out error"),
-    ):
+    errors, shares = [k for k in keys if k.endswith(ERRORS)], [k for k in keys if k in SHARES]
+    losses = [k for k in keys if k not in errors + shares]
+    panels = [
+        (losses, "training loss", "log"), (errors, "held-out error", "log"), (shares, "held-out share", "linear")
+    ]  # fmt: skip
+    panels = [panel for panel in panels if panel[0]]
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 4), squeeze=False)
+    for axis, (chosen, title, scale) in zip(axes[0], panels, strict=True):
         for key in chosen:
             axis.plot([h["step"] for h in history], [h.get(key) for h in history], label=key)
-        axis.set(xlabel="step", yscale="log", title=f"{stage} stage: {title}")
+        axis.set(xlabel="step", yscale=scale, title=f"{stage} stage: {title}")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()

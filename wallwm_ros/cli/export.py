@@ -14,7 +14,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Where the bundle goes.")] = Path("runs/bundle-nano"),
     facts: Annotated[Path | None, typer.Option(help="JSON of further facts for the manifest.")] = None,
 ) -> None:
-    """Export an engine bundle: two ONNX graphs, specification, weights, SHA-256 of each."""
+    """Export an engine bundle: ONNX graphs, specification, weights, SHA-256 of each."""
     from wallwm_model.deploy.export import export
 
     export(trained, out, **(json.loads(facts.read_text()) if facts else {}))

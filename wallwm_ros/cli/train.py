@@ -1,4 +1,4 @@
-"""`./wallwm train nano`: the video stage, then the action stage with the video tower frozen.
+"""`./wallwm train nano`: the video stage, then the action stage with the video tower frozen; on request others.
 
 Under torchrun: `torchrun --nproc-per-node 2 -m wallwm_model.train nano`, with the same arguments.
 """
@@ -10,12 +10,17 @@ from typing import Annotated
 
 import typer
 
+STAGES = (
+    "Stages to run, in order, joined by commas: video, action, adapt; "
+    "backbone, reader, vlm, staircase for the language side."
+)
+
 
 def command(
     model: Annotated[str, typer.Argument(help="Which model to train.")] = "nano",
     data: Annotated[Path, typer.Option(help="Folder written by `wallwm data sim`.")] = Path("data/sim"),
     out: Annotated[Path, typer.Option(help="Where weights, plots and progress go.")] = Path("runs/train-nano"),
-    stages: Annotated[str, typer.Option(help="Stages to run, in order, joined by commas.")] = "video,action",
+    stages: Annotated[str, typer.Option(help=STAGES)] = "video,action",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's if not given.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes of one thread each.")] = 2,
     shard: Annotated[bool, typer.Option(help="Spread one model over all processes (FSDP).")] = False,

@@ -48,7 +48,8 @@ class Backbone(nn.Module):
         self.qwen = Qwen2_5_VLModel(config.qwen())
         if config.vision.stem == "keypoints":
             see = config.vision
-            self.qwen.visual.patch_embed = KeypointStem(config.views, see.image, see.patch, see.width)
+            stem = KeypointStem(config.views, see.image, see.patch, see.width, see.keypoints)
+            self.qwen.visual.patch_embed = stem
         self.sight = Sight(config.vision, self.qwen.visual)
         places = positions(config, config.reason_length + config.most_latents)
         cos, sin = self.qwen.language_model.rotary_emb(self.sight.cos, places[:, None])
@@ -84,13 +85,21 @@ class Backbone(nn.Module):
             SpecError: other shapes or types.
         """
         self._check(pictures, text)
+        return self.read_seen(self.see(pictures), text)
+
+    def see(self, pictures: Tensor) -> Tensor:
+        """(B, V, H, W, 3) uint8 pictures -> (B, V * S, D): all that the text stack gets of them."""
+        return self.sight(self.qwen.visual, pictures).unflatten(0, (-1, self.config.views)).flatten(1, 2)
+
+    def read_seen(self, seen: Tensor, text: Tensor) -> Prefix:
+        """The second half of `prefill`: (B, V * S, D) from `see`, and the text (B, L)."""
         config = self.config
-        seen = self.sight(self.qwen.visual, pictures).unflatten(0, (-1, config.views))
+        pictures = seen.unflatten(1, (config.views, -1))
         marks = self.embed(
             torch.tensor([config.picture, config.picture_end, config.think], device=text.device)
         )
         before, after, think = (m.expand(len(text), config.views, 1, -1) for m in marks)
-        pictured = torch.cat([before, seen, after], dim=2).flatten(1, 2)
+        pictured = torch.cat([before, pictures, after], dim=2).flatten(1, 2)
         hidden = torch.cat([pictured, self.embed(text), think[:, 0]], dim=1)
         empty = torch.nn.functional.pad(text == 0, (pictured.shape[1], 1))
         bias = torch.zeros(empty.shape, device=text.device).masked_fill(empty, FORBIDDEN)[:, None, None]
@@ -99,9 +108,7 @@ class Backbone(nn.Module):
             hidden, own = run_layer(layer, hidden, self.rotary(0, config.prefix), self.order + bias)
             caches.append(own)
         hidden = self.qwen.language_model.norm(hidden)
-        return Prefix(
-            caches, bias, hidden[:, -1 - config.text_length : -1], hidden[:, -1], seen.flatten(1, 2)
-        )
+        return Prefix(caches, bias, hidden[:, -1 - config.text_length : -1], hidden[:, -1], seen)
 
     def read(self, prefix: Prefix, embedded: Tensor) -> Tensor:
         """Final states (B, S, D) of S tokens (B, S, D) after the observation, all at once (training)."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import Qwen2_5_VLConfig, Qwen2Config
 
 from wallwm_model.errors import SpecError
+from wallwm_model.network.config import NetworkConfig
 from wallwm_model.wording import END, PICTURE, PICTURE_END, THINK, vocabulary
 
 _WORDS = vocabulary()
@@ -30,8 +31,8 @@ class VisionConfig:
     Attributes:
         image: side of the square pictures [px].
         patch: side of a patch [px]; `merge` x `merge` patches become one token of the backbone.
-        stem: `keypoints` (the video tower's convolutions and key points) or `patch` (Qwen's own linear
-            embedding).
+        stem: `keypoints` (the video tower's convolutions and key points, so many per picture) or `patch`
+            (Qwen's own linear embedding).
         window: side of an attention window [px]; the layers `full` attend over the whole picture.
         mean, std: of pictures in [0, 1], per colour.
     """
@@ -48,6 +49,7 @@ class VisionConfig:
     merge: int = 2
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    keypoints: int = 48
 
     @property
     def grid(self) -> int:
@@ -84,7 +86,7 @@ class LanguageConfig:
     picture_end: int = _WORDS.index(PICTURE_END)
     picture_token: int = len(_WORDS)
     views: int = 3
-    latents: int = 8
+    latents: int = 16
     most_latents: int = 32
     text_length: int = 16
     reason_length: int = 44
@@ -185,7 +187,7 @@ PRESETS = {
         reader=Transformer(width=896, layers=24, heads=14, kv_heads=2, ffn=4864),
         relay=28, sections=(16, 24, 24), words=151936, end=151645, think=151644, picture=151652,
         picture_end=151653, picture_token=151655,
-        latents=16, most_latents=64, text_length=64, reason_length=256,
+        most_latents=64, text_length=64, reason_length=256,
         text_width=4096,
         head_width=2048,
     ),
@@ -201,3 +203,15 @@ def preset(name: str) -> LanguageConfig:
     if name not in PRESETS:
         raise SpecError(f"language preset must be one of {', '.join(PRESETS)}; found {name!r}")
     return PRESETS[name]
+
+
+def beside(network: NetworkConfig) -> LanguageConfig:
+    """The language side of a network: the preset that it names, with the network's views and text features.
+
+    Raises:
+        SpecError: no such preset, or sizes that contradict each other.
+    """
+    config, see = preset(network.language), preset(network.language).vision
+    if see.stem == "keypoints":  # its eyes are the video tower's
+        see = replace(see, image=network.image, keypoints=network.keypoints)
+    return replace(config, vision=see, views=network.views, text_width=network.text_width)

@@ -34,17 +34,22 @@ class Language(nn.Module):
         return self.conditioner(prefix, text)
 
     def latents(self, prefix: Prefix, count: int | None = None) -> Tensor:
-        """(B, K_c, text_width): the reasoning as text features for the video tower."""
+        """(B, K_c, D): the reasoning, K_c states of the backbone's width."""
         return self.staircase(self.backbone, prefix, count or self.config.latents)
 
+    def features(self, latents: Tensor) -> Tensor:
+        """The reasoning (B, K_c, D) as text features for the video tower (B, K_c, text_width)."""
+        return self.staircase.features(latents)
+
     def explain(self, latents: Tensor, words: tuple[str, ...]) -> list[str]:
-        """The reasoning latents (B, K_c, text_width) in words, by greedy decoding of the frozen reader.
+        """The reasoning latents (B, K_c, D) in words, by greedy decoding of the frozen reader.
 
         Raises:
             SpecError: latents or word list of another size.
         """
-        if latents.ndim != 3 or latents.shape[2] != self.config.text_width:
-            raise SpecError(f"latents must be (B, K, {self.config.text_width}); found {tuple(latents.shape)}")
+        width = self.config.backbone.width
+        if latents.ndim != 3 or latents.shape[2] != width:
+            raise SpecError(f"latents must be (B, K, {width}); found {tuple(latents.shape)}")
         if len(words) != self.config.words:
             raise SpecError(f"the word list must have {self.config.words} words; found {len(words)}")
         return [decode(row, words) for row in greedy(self.reader, self.projector(latents)).tolist()]

@@ -56,11 +56,11 @@ class Reader(nn.Module):
 
 
 class Projector(nn.Sequential):
-    """Text features of the reasoning latents (B, K, text_width) -> the reader's vectors (B, K, D)."""
+    """Reasoning latents (B, K, backbone's width) -> the reader's vectors (B, K, reader's width)."""
 
     def __init__(self, config: LanguageConfig):
         width = config.reader.width
-        super().__init__(nn.Linear(config.text_width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        super().__init__(nn.Linear(config.backbone.width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
 
 @torch.no_grad()

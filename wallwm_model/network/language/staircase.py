@@ -9,6 +9,10 @@ depth.
 The observation is read once by the frozen backbone; every position of every layer looks back at that cache.
 The branch's upper layers begin as copies of the backbone's and its steps as zeros, so that at first one
 position is exactly the backbone's own reading of one more token.
+
+What the video tower reads are the latents projected out. The report leaves open how a frozen tower comes to
+understand them; here the projection is aligned to the T5 path's features of the next event's caption, word k
+from latent k, so that the tower needs no adaptation.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ class Staircase(nn.Module):
         start: (1, D) what the first position puts into the lower layers.
         steps: (most_latents, D) what tells the positions apart above the relay.
         layers, norm: upper layers.
-        text: projects a state out to a text feature.
+        text, norm_text: project a latent out to a text feature; keep: how much of it there is, 0 beyond the
+            last word, as padding is in the T5 path.
     """
 
     def __init__(self, config: LanguageConfig, backbone: Backbone):
@@ -42,7 +47,8 @@ class Staircase(nn.Module):
         self.steps = nn.Parameter(torch.zeros(config.most_latents, width))
         self.layers = copy.deepcopy(backbone.layers[config.relay :])
         self.norm = copy.deepcopy(backbone.qwen.language_model.norm)
-        self.text = nn.Sequential(nn.Linear(width, config.text_width), nn.LayerNorm(config.text_width))
+        self.text, self.keep = nn.Linear(width, config.text_width), nn.Linear(width, 1)
+        self.norm_text = nn.LayerNorm(config.text_width)
 
     @torch.no_grad()
     def start_from(self, backbone: Backbone) -> None:
@@ -52,15 +58,11 @@ class Staircase(nn.Module):
         self.start.copy_(backbone.embed(torch.tensor([self.config.think], device=self.start.device)))
 
     def forward(self, backbone: Backbone, prefix: Prefix, count: int) -> Tensor:
-        """(B, count, text_width): `count` reasoning latents as text features.
+        """(B, count, D): `count` reasoning latents.
 
         Raises:
             SpecError: more latents than there may be.
         """
-        return self.text(self.states(backbone, prefix, count))
-
-    def states(self, backbone: Backbone, prefix: Prefix, count: int) -> Tensor:
-        """(B, count, D): the latents before they are projected out."""
         if not 1 <= count <= self.config.most_latents:
             raise SpecError(f"reasoning latents must be 1 to {self.config.most_latents}; found {count}")
         hidden = self.relay(backbone, prefix) + self.steps[:count]
@@ -70,6 +72,10 @@ class Staircase(nn.Module):
         for layer, past in zip(self.layers, prefix.caches[self.config.relay :]):
             hidden, _ = run_layer(layer, hidden, rotary, bias, past)
         return self.norm(hidden)
+
+    def features(self, latents: Tensor) -> Tensor:
+        """Latents (B, K, D) -> text features for the video tower (B, K, text_width)."""
+        return self.norm_text(self.text(latents)) * torch.sigmoid(self.keep(latents))
 
     def relay(self, backbone: Backbone, prefix: Prefix) -> Tensor:
         """(B, 1, D): the first position after the lower layers; the only one that runs them."""

@@ -28,7 +28,7 @@ class KeypointStem(nn.Module):
     them: with it comes triangulation.
     """
 
-    def __init__(self, views: int, image: int, patch: int, width: int, keypoints: int = 48):
+    def __init__(self, views: int, image: int, patch: int, width: int, keypoints: int):
         super().__init__()
         self.stems = nn.ModuleList(Eyes(image, keypoints) for _ in ("fixed", "arm-mounted"))
         self.shrink = nn.AvgPool2d(patch // 8) if patch > 8 else nn.Identity()

@@ -1,0 +1,202 @@
+"""The language stages as `./wallwm train` runs them: on real moments, resumable, and on into a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the training environment")
+pytest.importorskip("transformers")
+pytest.importorskip("onnxscript")
+
+import tiny_training  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from test_train_distributed import SCRIPT, finished  # noqa: E402
+
+from wallwm_model.data.generate import generate  # noqa: E402
+from wallwm_model.deploy import export  # noqa: E402
+from wallwm_model.deploy.language import load_language, reasoning  # noqa: E402
+from wallwm_model.errors import BundleError, SpecError, WallWMError  # noqa: E402
+from wallwm_model.network.config import preset  # noqa: E402
+from wallwm_model.network.model import WallWM  # noqa: E402
+from wallwm_model.spec import ModelSpec  # noqa: E402
+from wallwm_model.train import language_data, language_recipes  # noqa: E402
+from wallwm_model.train.cli import prepare, train  # noqa: E402
+from wallwm_model.train.language_data import MomentDataset  # noqa: E402
+from wallwm_model.train.language_pool import Pool  # noqa: E402
+from wallwm_model.train.language_run import build  # noqa: E402
+from wallwm_model.wording import vocabulary  # noqa: E402
+
+pytestmark = pytest.mark.train
+STAGES = language_recipes.STAGES
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Few and small batches; half of the few episodes held out."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(language_data, "HELD_OUT", 0.5)
+    changes = {"batch": 4, "warmup": 1, "validate_every": 2}
+    for name, recipe in language_recipes.RECIPES.items():
+        few = dataclasses.replace(recipe, pool=min(recipe.pool, 12), **changes)
+        patch.setitem(language_recipes.RECIPES, name, few)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generate(folder, episodes=4, seed=100_000, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fresh(data, tmp_path_factory):
+    """A training folder with an untrained video stage."""
+    out = tmp_path_factory.mktemp("fresh")
+    prepare("tiny", data, out)
+    torch.manual_seed(0)
+    model = WallWM(tiny_training.TINY, ModelSpec.load(out / "spec.json"))
+    weights = {k: v.contiguous() for k, v in model.state_dict().items() if k.startswith("video.")}
+    save_file(weights, out / "video-ema.safetensors")
+    return out
+
+
+def beginning(fresh, out):
+    """A copy of the folder with the video stage alone."""
+    for name in ("spec.json", "video-ema.safetensors"):
+        (out / name).write_bytes((fresh / name).read_bytes())
+    return out
+
+
+def learn(data, out, stages=STAGES, steps=4, **more):
+    train("tiny", data, out, stages=stages, steps=steps, processes=1, **more)
+
+
+@pytest.fixture(scope="module")
+def trained(data, fresh, tmp_path_factory):
+    out = beginning(fresh, tmp_path_factory.mktemp("trained"))
+    learn(data, out)
+    return out
+
+
+def test_one_command_trains_every_stage_with_figures_and_plots(trained):
+    shares = {
+        "backbone": "next_event",
+        "reader": "exact",
+        "vlm": "remaining_error",
+        "staircase": "align_error",
+    }
+    for stage, figure in shares.items():
+        progress = json.loads((trained / f"{stage}.json").read_text())
+        assert [entry["step"] for entry in progress["history"]] == [2, 4]
+        assert np.isfinite(list(progress["history"][-1].values())).all() and figure in progress["history"][-1]
+        assert (trained / f"{stage}.png").stat().st_size > 5000
+
+
+def test_what_earlier_stages_made_stays_as_it_was(trained, fresh):
+    assert (trained / "video-ema.safetensors").read_bytes() == (fresh / "video-ema.safetensors").read_bytes()
+    video, backbone = (load_file(trained / f"{name}.safetensors") for name in ("video-ema", "backbone"))
+    eyes = {k: v for k, v in backbone.items() if ".stems." in k}
+    assert eyes and all(
+        torch.equal(v, video["video.stems." + k.partition("patch_embed.stems.")[2]]) for k, v in eyes.items()
+    )
+
+
+@pytest.mark.parametrize("stage", ["backbone", "staircase"])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(stage, data, trained, fresh, tmp_path):
+    out = beginning(fresh, tmp_path)
+    for earlier in language_recipes.BUILT_ON.get(stage, ()):
+        (out / f"{earlier}.safetensors").write_bytes((trained / f"{earlier}.safetensors").read_bytes())
+    patch = pytest.MonkeyPatch()
+    patch.setitem(
+        language_recipes.RECIPES, stage, dataclasses.replace(language_recipes.RECIPES[stage], decay=0.0)
+    )
+    learn(data, out, (stage,), 2)
+    learn(data, out, (stage,), 4)
+    whole = beginning(fresh, tmp_path / "whole") if (tmp_path / "whole").mkdir() is None else None
+    for earlier in language_recipes.BUILT_ON.get(stage, ()):
+        (whole / f"{earlier}.safetensors").write_bytes((trained / f"{earlier}.safetensors").read_bytes())
+    learn(data, whole, (stage,), 4)
+    patch.undo()
+    first, second = (load_file(folder / f"{stage}.safetensors") for folder in (out, whole))
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+
+
+def test_processes_train_one_language_side(data, fresh, tmp_path):
+    out = beginning(fresh, tmp_path)
+    asked = ["tiny", "--data", data, "--out", out, "--stages", "reader", "--steps", 2, "--processes", 2]
+    finished(SCRIPT, *asked)
+    assert json.loads((out / "reader.json").read_text())["step"] == 2
+    assert len(list(out.glob("reader-optimiser-*.pt"))) == 2
+    with pytest.raises(SpecError, match="must be resumed with 2 processes; found 1"):
+        learn(data, out, ("reader",))
+
+
+def test_a_pool_gives_what_the_frozen_backbone_sees(data, trained):
+    moments, language = MomentDataset(data), build("staircase", trained)
+    pool = Pool(moments, language.backbone, 6, seed=3, rank=0)
+    batch = pool.at_step(0, 5, 0)
+    index = np.random.default_rng((0, 0, 0)).integers(6, size=5)
+    again = moments.batch(pool.rows[index], pool.flip[index])
+    assert batch.pictures is None and torch.equal(batch.reason, again.reason)
+    with torch.no_grad():
+        wanted = language.prefill(again.pictures, again.instruction)
+        found = language.backbone.read_seen(batch.seen, batch.instruction)
+    torch.testing.assert_close(found.last, wanted.last, atol=1e-2, rtol=1e-2)
+    assert not np.array_equal(pool.rows, Pool(moments, language.backbone, 6, seed=3, rank=1).rows)
+
+
+def test_a_bundle_says_what_its_language_side_can_do(trained, fresh):
+    network, spec = preset("tiny"), ModelSpec.load(trained / "spec.json")
+    assert load_language(fresh, network) is None and "staircase" not in spec.sources
+    told = reasoning(spec, load_language(trained, network))
+    assert told.sources == ("instruction", "atomic", "staircase") and told.conditioners == ("words", "vlm")
+    assert told.words == vocabulary() and ModelSpec.from_json(told.to_json()) == told
+    events = dataclasses.replace(spec, modes=("event",), sources=())
+    assert reasoning(events, load_language(trained, network)).sources == ()
+    with pytest.raises(
+        BundleError, match="caption length of the language side must be 12, as the model's; found 16"
+    ):
+        reasoning(dataclasses.replace(spec, caption_length=12), load_language(trained, network))
+
+
+def test_an_export_takes_a_trained_language_side_along(trained, fresh, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = WallWM(tiny_training.TINY, ModelSpec.load(trained / "spec.json"))
+    action = {k: v.contiguous() for k, v in model.state_dict().items() if k.startswith("action.")}
+    given = []
+    monkeypatch.setattr(export, "export_graphs", lambda model, spec, out, language: given.append(language))
+    for number, source in enumerate((fresh, trained)):
+        save_file(action, source / "action-ema.safetensors")
+        export.export(source, tmp_path / str(number))
+    told = [ModelSpec.load(tmp_path / str(number) / "spec.json") for number in range(2)]
+    assert ["staircase" in spec.sources for spec in told] == [False, True]
+    assert given[0] is None and not any(p.requires_grad for p in given[1].parameters())
+    assert {path.name for path in (tmp_path / "1").glob("*.png")} == {f"loss-{stage}.png" for stage in STAGES}
+
+
+def test_what_is_missing_is_named(data, trained, fresh, tmp_path):
+    out = beginning(fresh, tmp_path)
+    for stages, message in (
+        (("vlm",), "the vlm stage needs the backbone stage's weights"),
+        (("video", "speech"), "stages must be among video, action, adapt, backbone, reader, vlm, staircase"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            learn(data, out, stages)
+    with pytest.raises(SpecError, match="can be sharded are video, action, adapt; found reader"):
+        learn(data, out, ("video", "reader"), sharded=True)
+    (out / "reader.safetensors").write_bytes((trained / "reader.safetensors").read_bytes())
+    with pytest.raises(BundleError, match="lacks backbone, vlm, staircase"):
+        load_language(out, preset("tiny"))
+    for stage in STAGES:
+        (out / f"{stage}.safetensors").write_bytes((trained / "reader.safetensors").read_bytes())
+    with pytest.raises(SpecError, match="must hold the .* tensors of this architecture"):
+        load_language(out, preset("tiny"))
+    (out / "video-ema.safetensors").unlink()
+    with pytest.raises(WallWMError, match="a trained video tower needs"):
+        learn(data, out, ("backbone",))
