@@ -17,14 +17,22 @@ Report = Callable[[str, int, int], None]
 
 
 def drivers(bundles: Mapping[str, Path], engine: str, threads: int) -> dict[str, Driver]:
-    """Policy name -> driver, `NAME event` and `NAME unified SOURCE`, for all that each bundle can do."""
+    """Policy name -> driver, for all that each bundle can do: `event`, `unified_instruction`, ...
+
+    `event_vlm` is event mode with the VLM conditioner. With several bundles the bundle's name stands in front.
+    """
     out: dict[str, Driver] = {}
     for name, folder in bundles.items():
-        policy = Policy(load_engine(folder, engine, threads))
-        if "event" in policy.engine.spec.modes:
-            out[f"{name} event"] = EventDriver(policy)
-        if "unified" in policy.engine.spec.modes:
-            out |= {f"{name} unified {s}": UnifiedDriver(policy, s) for s in policy.engine.spec.sources}
+        loaded = load_engine(folder, engine, threads)
+        found, spec, policy = {}, loaded.spec, Policy(loaded)
+        if "event" in spec.modes:
+            found["event"] = EventDriver(policy)
+        if "event" in spec.modes and "vlm" in spec.conditioners:
+            found["event_vlm"] = EventDriver(Policy(loaded, conditioner="vlm"))
+        if "unified" in spec.modes:
+            found |= {f"unified_{source}": UnifiedDriver(policy, source) for source in spec.sources}
+        prefix = "" if len(bundles) == 1 else f"{name} "
+        out |= {f"{prefix}{what}": driver for what, driver in found.items()}
     return out
 
 

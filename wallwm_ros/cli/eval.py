@@ -27,6 +27,9 @@ def modes(
     seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 1000,
     tasks: Annotated[str, typer.Option(help="Tasks, joined by commas.")] = "pick_place",
     variations: Annotated[str, typer.Option(help="Kinds of scenes, joined by commas.")] = "plain",
+    act: Annotated[
+        Path | None, typer.Option(help="Training of LeRobot's ACT to set beside them, see docs/training.md.")
+    ] = None,
     only: Annotated[str, typer.Option(help="Policies whose name holds this.")] = "",
     engine: Annotated[str, typer.Option(help="Inference engine.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 1,
@@ -41,9 +44,10 @@ def modes(
     if seed + episodes > TRAINING_SEEDS:
         raise ConfigError(f"seeds must lie below {TRAINING_SEEDS}, where training begins; found {seed + episodes - 1}")
     named = dict(_named(text) for text in bundles or ["models/nano"])
-    policies = {name: d for name, d in drivers(named, engine, threads).items() if only in name}
+    known = drivers(named, engine, threads) | ({} if act is None else _baseline(act, threads))
+    policies = {name: driver for name, driver in known.items() if only in name}
     if not policies:
-        raise ConfigError(f"--only must name a policy of {', '.join(drivers(named, engine, threads))}; found {only!r}")
+        raise ConfigError(f"--only must name a policy of {', '.join(known)}; found {only!r}")
     asked = tuple(tasks.split(",")), tuple(variations.split(","))
     with Console().status("") as status:
 
@@ -65,6 +69,16 @@ def _named(text: str) -> tuple[str, Path]:
     name, _, folder = text.rpartition("=")
     path = Path(folder)
     return name or path.name, path if path.is_dir() else data_path(folder)
+
+
+def _baseline(folder: Path, threads: int) -> dict:
+    """LeRobot's ACT, which only a checkout of this project can drive."""
+    try:
+        from benchmarks.peers.act.driver import drivers
+    except ModuleNotFoundError as error:
+        found = f"found no module {error.name}"
+        raise ConfigError(f"--act needs a checkout with benchmarks/, and torch; {found}") from error
+    return drivers(folder, threads)
 
 
 def _show(by_scene: dict) -> None:
