@@ -39,6 +39,9 @@ SMALL = {
     "up": "",
     "bench calibration": "--quick",
     "bench model": "--quick",
+    "bench runtime": "--quick",
+    "bench faults": "--only NaN --runs 1",
+    "bench soak": "--minutes 0.1",
     "bench": "--seconds 1",
 }
 STOPPED = {"up"}  # runs until Ctrl-C
