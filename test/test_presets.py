@@ -50,7 +50,7 @@ def inputs(config: NetworkConfig):
 
 
 def test_an_unknown_preset_names_the_valid_ones():
-    with pytest.raises(SpecError, match=re.escape("nano, small, wan2.1-1.3b, wan2.2-5b; found 'wan3'")):
+    with pytest.raises(SpecError, match=re.escape("nano, small, wan2.1-1.3b, wan2.2-5b") + ".*; found 'wan3'"):
         preset("wan3")
 
 

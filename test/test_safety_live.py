@@ -103,7 +103,7 @@ def test_the_emergency_stop_is_latched_in_every_state_until_it_is_reset(bench):
     assert report.generation == 2 and not report.settled
     assert_no_jump(bench)
     assert bench.change(DEACTIVATE) and bench.change(ACTIVATE)
-    report = bench.report(state=ESTOPPED)
+    report = bench.report(state=ESTOPPED, rejected=0)
     np.testing.assert_allclose(report.command, bench.position, atol=1e-6)
     assert call(bench, Trigger, "reset_estop", Trigger.Request()).success
     bench.report(state=HOLD)
