@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,6 +59,9 @@ def back(match: Match, question) -> tuple[np.ndarray, float]:
 class TaskBench:
     """A task runner and an event runner on one controller; pictures come at 20 Hz, reports at 50 Hz.
 
+    Args:
+        preempt_s: how long a goal that is replaced goes on [s]; by default as long as the next one takes.
+
     Attributes:
         engine: makes the rows of a chunk; may raise.
         event_engine: makes the rows of an event, and the estimate of its remaining time [s]; may raise.
@@ -66,6 +70,7 @@ class TaskBench:
         control: false silences the control process.
         statuses: what the controller did, tick by tick.
         published: (place, rows) of every chunk.
+        ages: of the pictures behind each question of a task [ns].
         seen: steps that the arm had really gone on the ramp when each question's picture was taken.
     """
 
@@ -75,6 +80,7 @@ class TaskBench:
         prefix: bool = False,
         latency: float | Iterator[float] = 0.2,
         replan_s: float = 0.0,
+        preempt_s: float = 10.0,
         **tuning,
     ) -> None:
         self.clock = ManualClock(5 * SECOND)
@@ -82,7 +88,7 @@ class TaskBench:
         self.event_engine: Callable = back
         self.latency, self.sight, self.control = latency, None, True
         self.statuses, self.published, self.results, self.questions = [], [], {}, []
-        self.progress, self.stops, self.looks, self.seen, self.stages = [], [], [], [], []
+        self.progress, self.stops, self.looks, self.seen, self.stages, self.ages = [], [], [], [], [], []
         self._due: list = []
         self.arm = HOME.copy()
         self._track = [(self.clock.now_ns(), self.arm)]
@@ -91,14 +97,15 @@ class TaskBench:
         self.controller.activate()
         self._shape, self._tuning = ChunkShape(STEPS, STEP, prefix), TaskTuning(**tuning)
         self._event_tuning = EventTuning(round(replan_s * SECOND), self._tuning.blend_steps)
+        self._limits = replace(LIMITS, preempt_ns=round(preempt_s * SECOND))
         self.make_runners()
         self.run(0.2)
 
     def make_runners(self) -> None:
         """A policy process that knows nothing yet."""
         link = ControlLink(LIMITS.control_ns, RestDetector(0.05, SECOND), self.clock.now_ns() // 1000)
-        self.events = EventRunner(_Events(self), self.clock, LIMITS, link, self._shape, self._event_tuning)
-        self.tasks = TaskRunner(self, self.clock, LIMITS, link, self._shape, self._tuning)
+        self.events = EventRunner(_Events(self), self.clock, self._limits, link, self._shape, self._event_tuning)
+        self.tasks = TaskRunner(self, self.clock, self._limits, link, self._shape, self._tuning)
         self.modes = Modes(self.events, self.tasks, link, self.clock, "unified")
 
     def run(self, seconds: float) -> None:
@@ -143,6 +150,7 @@ class TaskBench:
     def infer(self, match: Match, question) -> None:
         self.questions.append(question)
         self.seen.append((match.states["arm"][0] - HOME[0]) / PACE)
+        self.ages.append(self.clock.now_ns() - match.stamp_ns)
         self._later(lambda: self.engine(self.arm, match, question), match, self.tasks, question.ticket)
 
     def publish(self, place: Place, plan: Plan, goal, wait_ms: float | None) -> None:

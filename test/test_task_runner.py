@@ -342,6 +342,17 @@ def test_a_newer_task_whose_inference_fails_ends_both():
     assert bench.results[b"b"].outcome == Outcome.ENGINE_FAILED and len(bench.stops) == 1
 
 
+def test_the_next_chunk_is_inferred_from_pictures_taken_since_it_became_due_while_there_is_time():
+    bench = TaskBench(latency=0.1, prefix=True)
+    bench.modes.submit(TIDY)
+    bench.run(8.0)
+    assert len(bench.ages) > 8 and max(bench.ages[1:]) <= 40 * MS, "a picture is 15 ms old when it comes, a turn 20"
+    starved = TaskBench(latency=2.03)
+    starved.modes.submit(TIDY)
+    starved.run(20.0)
+    assert max(starved.ages[1:]) > 40 * MS, "nothing is waited for when the plan runs dry"
+
+
 def test_an_answer_that_comes_too_late_to_be_used_is_asked_for_again():
     bench = TaskBench(latency=iter([0.1, 2.6, 0.1, 0.1, 0.1]), blend_steps=0)
     bench.modes.submit(TIDY)

@@ -191,5 +191,6 @@ def _waits(config: PolicyConfig) -> RunnerLimits:
         observation_ns=round(config.observation_timeout_s * 1e9),
         control_ns=round(config.control_timeout_s * 1e9),
         inference_ns=round(config.inference_timeout_s * 1e9),
+        preempt_ns=round(config.preempt_timeout_s * 1e9),
         feedback_ns=round(1e9 / config.feedback_rate_hz),
     )

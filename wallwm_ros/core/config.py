@@ -57,6 +57,14 @@ class PolicyConfig:
     inference_timeout_s: float = option(
         4.0, "a goal ends when the engine has not answered for this long", "s", low=0.05, high=60
     )
+    preempt_timeout_s: float = option(
+        0.1,
+        "a goal that is replaced goes on for this long at most, until the first chunk of the next one joins; "
+        "then, or where the model is slower than this, the arm is stopped for it",
+        "s",
+        low=0,
+        high=10,
+    )
     target_slack: float = option(
         0.25,
         "targets outside a joint's limits by more than this part of their range are an engine's fault",

@@ -19,6 +19,7 @@ class RunnerLimits:
         observation_ns: for a sound observation, once the arm is at rest or while it moves [ns].
         control_ns: for a sign of life, or for a chunk to be taken up, from the control process [ns].
         inference_ns: for the engine's answer [ns].
+        preempt_ns: for a goal that takes the plan over: until then the one that it replaces goes on [ns].
         feedback_ns: between two feedback messages [ns].
         queue_length: most events that may wait.
     """
@@ -27,6 +28,7 @@ class RunnerLimits:
     observation_ns: int
     control_ns: int
     inference_ns: int
+    preempt_ns: int = SECOND // 10
     feedback_ns: int = SECOND // 10
     queue_length: int = 32
 
@@ -37,6 +39,7 @@ class BaseRun:
 
     Attributes:
         waiting_ns: since when it has waited for an observation at rest.
+        not_before_ns: what was seen earlier is not looked at for the next chunk.
         wait_ms: how long that took [ms].
         due_ns: since when the next chunk has been wanted; none: it is not.
         seen_ns: when there was last a sound observation while a chunk moved the arm.

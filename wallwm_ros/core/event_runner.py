@@ -20,8 +20,8 @@ from wallwm_ros.core.synchronizer import Match
 class EventRunner(PlanRunner[Run]):
     """Runs events.
 
-    One that replaces another takes its plan over where the model is asked again and goes on from committed
-    steps; else it begins from rest. An event that should last up to `SHORTEST` beyond its plan is over there.
+    One that replaces another takes its plan over where the model is asked again, goes on from committed steps
+    and answers soon; else it begins from rest. An event that should last up to `SHORTEST` beyond its plan is over there.
     """
 
     tuning: EventTuning
@@ -35,7 +35,7 @@ class EventRunner(PlanRunner[Run]):
             self._finish(run, Outcome.REFUSED, text)
             return
         if not goal.queue:
-            spliced = self._splices and self._current is not None and self._current.moving
+            spliced = self._splices and self._soon and self._current is not None and self._current.moving
             self._give_way(f"replaced by {goal.caption!r}", spliced=spliced)
         self._take_in(run)
 

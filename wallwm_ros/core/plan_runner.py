@@ -4,7 +4,7 @@ present one moves the arm, and joins it at the step that is due.
 All chunks from one rest to the next are one plan: one generation, rising sequence, steps counted through.
 The control process puts a chunk where its first step belongs in the plan, so that a late answer loses the
 rows that are due already, and no step is executed twice or left out. A newer goal may take the plan over with
-its first chunk.
+its first chunk, if that comes soon enough (`RunnerLimits.preempt_ns`); else the arm is stopped for it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class PlanRunner(Runner[R]):
     Attributes:
         tuning: may be exchanged at any time.
         delay: from an observation to the chunk that was made of it.
+        answering: from a question to its answer.
     """
 
     _ends = False  # every chunk leads to a rest
@@ -57,7 +58,8 @@ class PlanRunner(Runner[R]):
         tuning: EventTuning | TaskTuning,
     ) -> None:
         super().__init__(port, clock, limits, link)
-        self._shape, self.tuning, self.delay = shape, tuning, DelayEstimate()
+        self._shape, self.tuning = shape, tuning
+        self.delay, self.answering = DelayEstimate(), DelayEstimate()
         self._ticket = 0
         self._asked: tuple[R, Any, int] | None = None  # who, what, and when [ns, steady clock]
 
@@ -81,16 +83,23 @@ class PlanRunner(Runner[R]):
         """Decide how the run would end if the plan's last row were reached now."""
 
     @property
+    def _soon(self) -> bool:
+        """The model answers soon enough to let a goal take the plan over."""
+        return self.answering.ns <= self._limits.preempt_ns
+
+    @property
     @abstractmethod
     def _heir(self) -> R | None:
         """The waiting run that is to take the plan over."""
 
     def inferred(self, ticket: int, plan: Plan) -> None:
         """The engine has answered: publish at once, unless nobody wants it any more."""
+        asked_ns = self._asked[2] if self._asked is not None else 0
         run, question = self._take(ticket)
         if run is None:
             return
         now, done, self._current.due_ns = self._clock.now_ns(), self._current.execution, None
+        self.answering.add(now - asked_ns)
         self.delay.add(self._port.message_now_ns() - plan.observation_stamp_ns)
         if done is None:
             self._begin(run, plan, now)
@@ -159,10 +168,17 @@ class PlanRunner(Runner[R]):
     def _go_on(self, run: R, now: int) -> None:
         """See to the next chunk in time."""
         done, heir = run.execution, self._heir
+        if heir is not None and now - heir.arrived_ns > self._limits.preempt_ns:
+            self._end(Outcome.PREEMPTED, f"replaced by {heir.goal.caption!r}")
+            return
         if self._asked is not None or not done.taken_up or (heir is None and not self._due(run)):
             return
-        run.due_ns = run.due_ns or now
-        found = self._port.look(done.observed_ns + 1, done.rested_ns)
+        if run.due_ns is None:
+            run.due_ns, run.not_before_ns = now, self._now()
+        spare = done.planned - done.step - self.delay.steps(self._shape.step_ns)
+        # The arm goes on meanwhile: where it has enough to do, the next picture is worth waiting for.
+        fresh_ns = run.not_before_ns if heir is None and spare > CLOSING_STEPS else 0
+        found = self._port.look(max(done.observed_ns + 1, fresh_ns), done.rested_ns)
         if not isinstance(found, Match):
             self._miss(run, found, run.due_ns, now)
             return

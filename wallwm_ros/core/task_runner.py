@@ -1,6 +1,6 @@
 """Carries tasks out in chunks of fixed length: the next one is inferred while the present one moves the arm.
 
-A newer task takes the plan over at the next chunk. A model says nothing of a task being done. It is taken to
+A newer task takes the plan over. A model says nothing of a task being done. It is taken to
 be done when it has held still for the length of a whole chunk: targets that move less than a bound, in every
 chunk inferred since. Then the plan is closed, and the task has succeeded once the arm rests.
 """
@@ -22,8 +22,8 @@ class TaskRunner(PlanRunner[TaskRun]):
     tuning: TaskTuning
 
     def submit(self, goal: TaskGoal) -> None:
-        """Take in a sound goal: it takes over from the task under way at the next chunk."""
-        spliced = self._current is not None and self._current.execution is not None
+        """Take in a sound goal: it takes over from the task under way, if the model answers soon enough."""
+        spliced = self._current is not None and self._current.execution is not None and self._soon
         self._give_way(f"replaced by {goal.caption!r}", spliced=spliced)
         self._take_in(TaskRun(goal, self._clock.now_ns()))
 
