@@ -133,6 +133,74 @@ def test_time_that_is_delivered_after_a_stall_is_no_jump():
     assert clocks.read() == ""
 
 
+@pytest.mark.parametrize("pace", [1.0, 5.0, 15.0])
+@pytest.mark.parametrize("awake", [True, False])
+@pytest.mark.parametrize("lumps", [1, 3])
+def test_a_backlog_that_is_handed_over_bit_by_bit_is_no_jump(pace, awake, lumps):
+    """First comes what had been taken before the silence, only then what came during it."""
+    clocks = Clocks(simulated=True)
+    clocks.run(1.0, pace)
+    held_up_ns = round(pace * 3 * SECOND)
+    if awake:  # the messages were late, not their reader
+        clocks.run(3.0, pace=0.0)
+    else:
+        clocks.steady_ns += 3 * SECOND
+    clocks.message_ns += round(pace * TICK)
+    clocks.read()
+    for _ in range(lumps):
+        clocks.steady_ns += 5 * MS
+        clocks.message_ns += held_up_ns // lumps
+        clocks.read()
+    clocks.run(2.0, pace)
+    assert clocks.heard == []
+
+
+def test_a_reader_that_is_starved_again_and_again_hears_no_jump():
+    clocks = Clocks(simulated=True)
+    late_ns = 0
+    for slept_s in (3.0, 1.5, 0.02, 2.5, 0.02, 0.02):
+        clocks.steady_ns += round(slept_s * SECOND)
+        clocks.message_ns += 50 * MS + late_ns  # what it had taken when it fell asleep
+        clocks.read()
+        late_ns = round(5 * slept_s * SECOND)
+    assert clocks.heard == []
+
+
+@pytest.mark.parametrize("by_s", [2, 10])
+def test_once_a_backlog_was_caught_up_with_a_jump_shows_again(by_s):
+    clocks = Clocks(simulated=True)
+    clocks.steady_ns += 3 * SECOND
+    clocks.run(1.1)
+    clocks.message_ns += by_s * SECOND
+    assert clocks.read().startswith("/clock jumped forward by ")
+
+
+def test_a_hitch_hides_no_jump():
+    clocks = Clocks(simulated=True)
+    clocks.steady_ns += 300 * MS
+    clocks.run(0.1)
+    clocks.message_ns += 10 * SECOND
+    assert clocks.read() == "/clock jumped forward by 10.0 s"
+
+
+def test_time_that_goes_back_amid_a_backlog_shows_at_once():
+    clocks = Clocks(simulated=True)
+    clocks.steady_ns += 3 * SECOND
+    clocks.message_ns += 3 * SECOND
+    assert clocks.read() == ""
+    clocks.message_ns -= 10 * SECOND
+    assert clocks.read() == "/clock jumped back by 10.0 s"
+
+
+def test_a_jump_shows_although_time_is_published_slowly():
+    clocks = Clocks(simulated=True)
+    for _ in range(30):  # at 10 Hz
+        clocks.run(0.08, pace=0.0)
+        clocks.run(0.02, pace=5.0)
+    clocks.message_ns += 10 * SECOND
+    assert clocks.read() == "/clock jumped forward by 10.0 s"
+
+
 def test_a_change_of_use_sim_time_is_a_jump():
     clocks = Clocks(simulated=False, message_ns=10**18)
     clocks.simulated, clocks.message_ns = True, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from wallwm_ros.core.vetoes import MS, Unsound, in_words
@@ -10,6 +11,7 @@ SECOND = 1_000_000_000
 JUMP_NS = 100 * MS  # a real clock that gains or loses this much at once was set
 LEAP_NS = SECOND  # simulated time that gains less than this at once may just be delivered in lumps
 FASTEST = 20  # nobody simulates faster than so many times real time with cameras
+CATCH_UP_NS = SECOND  # time that was held up on its way here is caught up with within this
 REMEMBERED_NS = 10 * SECOND  # a jump is told of for this long
 
 CLOCK = "clock"  # the stream to blame
@@ -35,6 +37,10 @@ class Reading:
 class ClockGuard:
     """Watches the message clock; tell it of both clocks at 50 Hz or so, and before every look.
 
+    A thread that was kept from running reads late, and at first what it had been handed before: an old time,
+    then suddenly the newest. So simulated time may gain what it could have gained since it last went on, and
+    during the longest silence of late as well. Only what is beyond both is no time that went by.
+
     Args:
         still_ns: simulated time that stands still for this long is paused [ns, steady clock].
 
@@ -43,10 +49,12 @@ class ClockGuard:
         last_jump: what the newest was, in words; empty if there was none.
     """
 
-    def __init__(self, still_ns: int) -> None:
+    def __init__(self, still_ns: int = 2 * SECOND) -> None:
         self._still_ns = still_ns
         self._last: Reading | None = None
         self._moved_ns = 0  # when simulated time was last seen to go on [steady clock]
+        # How long it had stood then: ends and lengths, a longer one before every shorter one.
+        self._silences: deque[tuple[int, int]] = deque()
         self._jumped_ns: int | None = None
         self.jumps, self.last_jump = 0, ""
 
@@ -58,9 +66,12 @@ class ClockGuard:
     def check(self, reading: Reading) -> str:
         """Take in a reading; how the clock has jumped since the one before, empty if it has not."""
         last, self._last = self._last, reading
-        jump = _jump(last, reading, self._moved_ns) if last is not None else ""
-        if last is None or last.message_ns != reading.message_ns:
+        if last is None:
             self._moved_ns = reading.before_ns
+            return ""
+        jump = _jump(last, reading, reading.after_ns - self._moved_ns + self._longest_silence())
+        if last.message_ns != reading.message_ns:
+            self._went_on(reading.before_ns)
         if jump:
             self.jumps, self.last_jump, self._jumped_ns = self.jumps + 1, jump, reading.after_ns
         return jump
@@ -83,9 +94,22 @@ class ClockGuard:
         """The newest jump is worth telling of."""
         return self._jumped_ns is not None and self._last.after_ns - self._jumped_ns < REMEMBERED_NS
 
+    def _went_on(self, now_ns: int) -> None:
+        silences, stood_ns = self._silences, now_ns - self._moved_ns
+        while silences and silences[-1][1] <= stood_ns:
+            silences.pop()
+        silences.append((now_ns, stood_ns))
+        while now_ns - silences[0][0] > CATCH_UP_NS:
+            silences.popleft()
+        self._moved_ns = now_ns
 
-def _jump(last: Reading, now: Reading, moved_ns: int) -> str:
-    """How the clock jumped between two readings; `moved_ns`: when simulated time last went on [ns]."""
+    def _longest_silence(self) -> int:
+        """Of those that ended within `CATCH_UP_NS` before simulated time was last seen to go on [ns]."""
+        return self._silences[0][1] if self._silences else 0
+
+
+def _jump(last: Reading, now: Reading, passed_ns: int) -> str:
+    """How the clock jumped between two readings; simulated time may have gone on for `passed_ns` [ns]."""
     if last.simulated != now.simulated:
         return "use_sim_time was changed"
     gained_ns = now.message_ns - last.message_ns
@@ -93,7 +117,7 @@ def _jump(last: Reading, now: Reading, moved_ns: int) -> str:
         if gained_ns < 0:
             return f"/clock jumped back by {in_words(-gained_ns)}"
         begun = last.message_ns > 0
-        if begun and gained_ns > max(LEAP_NS, FASTEST * (now.after_ns - moved_ns)):
+        if begun and gained_ns > max(LEAP_NS, FASTEST * passed_ns):
             return f"/clock jumped forward by {in_words(gained_ns)}"
         return ""
     least_ns, most_ns = now.before_ns - last.after_ns, now.after_ns - last.before_ns
