@@ -36,11 +36,11 @@ class Bench:
         self.commands = []
         self.controller.activate()
 
-    def tick(self, count=1, period=10 * MS, measured=True):
+    def tick(self, count=1, period=10 * MS, measured=True, jump=""):
         for _ in range(count):
             self.now += period
             time_ns = self.now if self.measured_at is None else self.measured_at
-            status = self.controller.tick(self.now, Measured(self.arm, time_ns) if measured else None)
+            status = self.controller.tick(self.now, Measured(self.arm, time_ns) if measured else None, jump)
             if status.command is not None:
                 self.arm = status.command
                 self.commands.append(status.command)

@@ -11,6 +11,7 @@ from wallwm_ros.core.mover import Mover
 from wallwm_ros.core.robot import RobotProfile
 from wallwm_ros.core.takeover import Takeover
 from wallwm_ros.core.timeline import Timeline
+from wallwm_ros.core.vetoes import in_words
 from wallwm_ros.core.watchdogs import Heartbeat, StateWatchdog
 from wallwm_ros.core.workspace import Workspace
 
@@ -101,19 +102,27 @@ class Controller:
             self._hold_here("the emergency stop was reset; waiting for a new plan")
         return ""
 
-    def tick(self, now_ns: int, measured: Measured | None) -> Status:
-        """One control period that ends at `now_ns` (control clock, ns)."""
+    def tick(self, now_ns: int, measured: Measured | None, jump: str = "") -> Status:
+        """One control period that ends at `now_ns` (control clock, ns).
+
+        Args:
+            jump: how the control clock has jumped, if it has; it is seen here that it went back.
+        """
         elapsed_ns = 0 if self._last_ns is None else now_ns - self._last_ns
-        if elapsed_ns < 0:
-            self._let_go("time went back")
-        command_ns = now_ns - min(max(elapsed_ns, 0), MOST_PERIODS * self._period_ns)
+        if elapsed_ns < 0 and not jump:
+            jump = f"time went back by {in_words(-elapsed_ns)}"
+        if jump:
+            self._time_jumped(jump, elapsed_ns < 0, measured)
+        # Whatever the clock says after a jump, one command follows the other after one period.
+        spent_ns = self._period_ns if jump else elapsed_ns
+        command_ns = now_ns - min(spent_ns, MOST_PERIODS * self._period_ns)
         self._last_ns, self._measured = now_ns, measured
         if self._state == ControlState.INACTIVE:
             self._intake.clear()
             return self._status(now_ns, self._estop.reason)
-        self._missed += max(0, elapsed_ns // self._period_ns - 1)
+        self._missed += max(0, spent_ns // self._period_ns - 1)
         self._blind = self._states.trouble(now_ns, measured)
-        trouble = self._blind or self.heartbeat.trouble()
+        trouble = jump or self._blind or self.heartbeat.trouble()
         if not self._anchored and not self._blind:
             self._anchor(measured)
         self._choose(trouble)
@@ -121,6 +130,19 @@ class Controller:
         if self._anchored and command_ns < now_ns:
             self._advance(command_ns, now_ns)
         return self._status(now_ns, trouble)
+
+    def _time_jumped(self, jump: str, back: bool, measured: Measured | None) -> None:
+        """What was planned for the time before is over."""
+        if self._state == ControlState.INACTIVE:
+            return
+        if back or self._state == ControlState.TRACKING:
+            self._end_plan(_STOPPED + jump)
+        if not back:
+            return
+        self.takeover.forget()
+        before = self._measured
+        if before and measured and self._mover.put_elsewhere(before.positions, measured.positions):
+            self._let_go(self._why)  # a simulation that began anew: there is no motion to be stopped
 
     def _let_go(self, why: str) -> None:
         """Forget plan and command; the next joint state is the new beginning."""
@@ -130,7 +152,7 @@ class Controller:
     def _anchor(self, measured: Measured) -> None:
         self._mover.anchor(measured.positions)
         self._anchored = True
-        if self._state == ControlState.HOLD:
+        if self._state == ControlState.HOLD and not self._why.startswith(_STOPPED):
             self._why = "ready"
 
     def _hold_here(self, why: str) -> None:

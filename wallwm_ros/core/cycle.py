@@ -47,13 +47,13 @@ class ControlCycle:
         self._begun_ns: int | None = None
         self.last: Status | None = None
 
-    def tick(self, now_ns: int) -> None:
-        """One period that ends at `now_ns` in the control clock."""
+    def tick(self, now_ns: int, jump: str = "") -> None:
+        """One period that ends at `now_ns` in the control clock; `jump`: how that has jumped, if it has."""
         begun_ns = self._clock.now_ns()
         period_ns = 0 if self._begun_ns is None else begun_ns - self._begun_ns
         self._begun_ns = begun_ns
         with self._lock:
-            status = self._controller.tick(now_ns, self._measure())
+            status = self._controller.tick(now_ns, self._measure(), jump)
             if status.command is not None:
                 self._command(status)
         changed = self.last is None or (status.state, status.reason) != (self.last.state, self.last.reason)

@@ -72,8 +72,10 @@ class Intake:
                 self._waiting = (chunk, start_ns)
         if self._waiting is not None and self._waiting[1] <= now_ns:
             (chunk, start_ns), self._waiting = self._waiting, None
-            if ban or trouble:
-                self._refuse(_named(chunk, ban or trouble))
+            objection = ban or trouble
+            refusal = self._timeline.refusal(chunk, command_ns, start_ns)  # its rows may all be due by now
+            if objection or refusal:
+                self._refuse(_named(chunk, objection) if objection else refusal)
             else:
                 self.refused = ""
                 yield chunk, start_ns

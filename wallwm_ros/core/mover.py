@@ -15,6 +15,8 @@ _STANDSTILL = 1e-6
 # An arm that is this far from its command, long after that came to rest, was moved by something else.
 _MOVED = 0.05  # [rad, m]
 _LONG_NS = SECOND // 2
+# Between two joint states no arm moves this far: 100 Hz times 3.4 rad/s are a third of it.
+_PUT = 0.1  # [rad, m]
 
 # Position, velocity, acceleration of the D columns at a time [ns].
 TargetAt = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -64,8 +66,13 @@ class Mover:
         To go on from the old command would let it leap back. What gravity and friction make of a command, and
         an arm that is about to arrive, are no reasons.
         """
-        if now_ns - self._moved_ns > _LONG_NS and self._shaper.distance(positions) > _MOVED:
+        lately = 0 <= now_ns - self._moved_ns <= _LONG_NS  # below 0: the clock was set back since
+        if not lately and self._shaper.distance(positions) > _MOVED:
             self.anchor(positions)
+
+    def put_elsewhere(self, before: np.ndarray, positions: np.ndarray) -> bool:
+        """The arm did not move by itself between two measurements (D,), one after the other."""
+        return self._shaper.distance(positions, before) > _PUT
 
     def join(self) -> None:
         """A new chunk begins with the next command."""

@@ -107,16 +107,19 @@ class CommandShaper:
         """No axis is faster than `velocity` [unit/s], or about to be."""
         return self._limiter.standing(velocity)
 
-    def distance(self, position: np.ndarray) -> float:
-        """Largest distance of an axis from `position` (D,) as far as the limits let it go there [rad, m]."""
+    def distance(self, position: np.ndarray, origin: np.ndarray | None = None) -> float:
+        """Largest distance of an axis from `position` (D,) as far as the limits let it go there [rad, m].
+
+        Args:
+            origin: (D,) from where; None: from the present command.
+        """
         limits, count = self._limiter.limits, len(self._linear)
+        origin = self.position if origin is None else origin
         reachable = np.clip(position[self._linear], limits.low[:count], limits.high[:count])
-        away = [np.abs(reachable - self.position[self._linear])]
+        away = [np.abs(reachable - origin[self._linear])]
         for column in self._quaternions:
             part = slice(column, column + 4)
-            away.append(
-                np.abs(quaternions.between(self.position[part], quaternions.normalise(position[part])))
-            )
+            away.append(np.abs(quaternions.between(origin[part], quaternions.normalise(position[part]))))
         return float(np.concatenate(away).max())
 
     def _axes(self, target: Target, ahead_s: float) -> MotionState:

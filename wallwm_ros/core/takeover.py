@@ -90,6 +90,11 @@ class Takeover:
         """The stream is not followed any more: the next command is a new beginning."""
         self._to: np.ndarray | None = None
 
+    def forget(self) -> None:
+        """What was commanded so far does not count: its times are those of a clock that was set back."""
+        self._inbox.clear()
+        self.pause()
+
     def listen(self, now_ns: int, position: np.ndarray, standing: bool) -> bool:
         """Take over what has come; false: there is nothing to follow, the arm must stop.
 

@@ -21,6 +21,8 @@ class StateWatchdog:
         """Why the arm must not move at `now_ns` (control clock) [ns], empty if it may."""
         if measured is None:
             return "no joint state received yet"
+        if measured.time_ns - now_ns > self._timeout_ns:  # it would look fresh until that time has come again
+            return "joint states are from before the control clock went back"
         if now_ns - measured.time_ns > self._timeout_ns:
             return f"joint states are older than {self._timeout_ns / 1e6:.0f} ms"
         return "" if np.isfinite(measured.positions).all() else "joint states hold a value that is not finite"

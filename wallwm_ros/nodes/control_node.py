@@ -25,6 +25,7 @@ from wallwm_ros.bridge.robot_description import kinematics_of
 from wallwm_ros.bridge.running import run_node
 from wallwm_ros.bridge.stamps import SECOND, to_ns
 from wallwm_ros.core.clock import SteadyClock
+from wallwm_ros.core.clock_guard import ClockGuard, Reading
 from wallwm_ros.core.config import ControlConfig, load_robot
 from wallwm_ros.core.control_state import Status
 from wallwm_ros.core.controller import Controller
@@ -91,6 +92,7 @@ class _Running:
         controller = Controller(profile, config, estop, workspace)
         self._simulated = config.tick == "clock"
         self._clock = SimulatedClock() if self._simulated else SteadyClock()
+        self._guard = ClockGuard()
         period_ns = round(SECOND / config.rate_hz)
         self._commands = CommandOutputs(
             node, profile, config.command, round(config.trajectory_ahead_ms * 1e6) or period_ns
@@ -188,8 +190,10 @@ class _Running:
         self._cycle.submit(chunk, start_in(self._clock, chunk.start_ns, self._node_ns()))
 
     def _ticked(self, message: ClockMessage) -> None:
-        self._clock.set(to_ns(message.clock))
-        self._cycle.tick(self._clock.now_ns())
+        now_ns, steady_ns = to_ns(message.clock), time.monotonic_ns()
+        jump = self._guard.check(Reading(now_ns, steady_ns, steady_ns, simulated=True))
+        self._clock.set(now_ns)
+        self._cycle.tick(now_ns, jump)
 
     def _failed(self, error: Exception) -> None:
         """The control loop has ended: nothing commands the arm any more, so the process says so and ends."""
