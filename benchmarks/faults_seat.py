@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -20,16 +19,12 @@ from rclpy.signals import SignalHandlerOptions
 from wallwm_model.errors import WallWMError
 from wallwm_msgs.msg import ControlStatus
 from wallwm_ros.bridge import qos
+from wallwm_ros.bridge.lifecycle_client import LifecycleClient
 
 PATIENCE_S = 20.0  # a hang ends the run; nothing is judged by it
 STILL = 1e-6  # a command that moved less than this has not moved [rad or m]
 STILL_S = 0.3  # without a changed command, the arm holds
 BRING_UP_S = 60.0
-ASK_S, CHANGE_S = 1.0, 20.0  # the longest wait for one answer
-NEXT = {
-    State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_CONFIGURE,
-    State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_ACTIVATE,
-}
 NODES = ("control_node", "policy_node")
 
 
@@ -55,6 +50,7 @@ class Seat:
         self.changes: list[tuple[int, int, str]] = []
         self._check, self._moved_at, self._command = check, time.monotonic(), np.zeros(0)
         self._parameters = {name: AsyncParameterClient(self.node, name) for name in NODES}
+        self._lifecycles: dict[str, LifecycleClient] = {}
         self.node.create_subscription(ControlStatus, "/control_status", self._heard, qos.STATUS)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -70,32 +66,15 @@ class Seat:
     def bring_up(self, name: str) -> None:
         """Configure and activate a lifecycle node, perhaps one that has just taken the place of a dead one.
 
-        A request may have gone to the dead one, which stays in sight for a while: it is asked again.
+        Raises:
+            SeatError: it refused.
+            LifecycleError: it did not answer.
         """
-        asks = self.node.create_client(GetState, f"/{name}/get_state")
-        moves = self.node.create_client(ChangeState, f"/{name}/change_state")
-        deadline, state = time.monotonic() + BRING_UP_S, State.PRIMARY_STATE_UNKNOWN
-        while state != State.PRIMARY_STATE_ACTIVE:
-            if time.monotonic() > deadline:
-                raise SeatError(f"expected {name} active within {BRING_UP_S:g} s; found state {state}")
-            found = self._try(asks, GetState.Request(), ASK_S)
-            state = found.current_state.id if found else State.PRIMARY_STATE_UNKNOWN
-            if state in NEXT:
-                transition = Transition(id=NEXT[state])
-                self._try(moves, ChangeState.Request(transition=transition), CHANGE_S)
-        for client in (asks, moves):
-            self.node.destroy_client(client)
-
-    def _try(self, client: Any, request: Any, timeout_s: float) -> Any:
-        """The answer; None if none comes in time."""
-        future, deadline = client.call_async(request), time.monotonic() + timeout_s
-        while not future.done() and time.monotonic() < deadline:
-            self._check()
-            time.sleep(0.01)
-        if not future.done():
-            client.remove_pending_request(future)
-            return None
-        return future.result()
+        if name not in self._lifecycles:
+            self._lifecycles[name] = LifecycleClient(self.node, name, self._check)
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            if not self._lifecycles[name].change(transition, BRING_UP_S):
+                raise SeatError(f"expected {name} active; found transition {transition} refused")
 
     def set(self, name: str, *parameters: Parameter) -> list[str]:
         """Set parameters of a node one by one -> why each was refused, empty where it was not."""

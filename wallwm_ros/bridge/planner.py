@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Log
 from rclpy.action import ActionClient
 from rclpy.client import Client
@@ -19,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from wallwm_model.errors import WallWMError
 from wallwm_msgs.action import ExecuteEvent
 from wallwm_msgs.srv import JudgeScene, ResetScene
+from wallwm_ros.bridge.lifecycle_client import LifecycleClient
 
 CODES = {
     getattr(ExecuteEvent.Result, name): name.lower().replace("_", " ")
@@ -81,7 +80,7 @@ class Planner:
         self._events = ActionClient(node, ExecuteEvent, "/execute_event")
         self._reset = node.create_client(ResetScene, "/sim_robot_node/reset")
         self._judge = node.create_client(JudgeScene, "/sim_robot_node/judge")
-        self._switches: dict[str, Client] = {}
+        self._lifecycles: dict[str, LifecycleClient] = {}
         self._complaints: dict[str, str] = {}
         log = QoSProfile(
             depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -96,15 +95,13 @@ class Planner:
         """Move a lifecycle node; `transition` is one of lifecycle_msgs/Transition's numbers.
 
         Raises:
-            PlannerError: it refused (with the reason it logged) or did not answer.
+            PlannerError: it refused (with the reason it logged).
+            LifecycleError: it did not answer.
         """
-        client = self._switches.get(node_name)
-        if client is None:
-            client = self._node.create_client(ChangeState, f"/{node_name}/change_state")
-            self._switches[node_name] = client
+        if node_name not in self._lifecycles:
+            self._lifecycles[node_name] = LifecycleClient(self._node, node_name, self._alive)
         self._complaints.pop(node_name, None)
-        request = ChangeState.Request(transition=Transition(id=transition))
-        if not self._call(client, request, f"{node_name} change_state", timeout_s).success:
+        if not self._lifecycles[node_name].change(transition, timeout_s):
             # The reason travels on another topic than the answer; give it a moment.
             deadline = time.monotonic() + 1.0
             while not self.complaint(node_name) and time.monotonic() < deadline:
