@@ -108,6 +108,8 @@ def row_of(found: list[Any], failure: str | None) -> dict[str, Any]:
     return {
         "runs": len(found),
         "violations": sum(verdict.violations for verdict in verdicts),
+        "commands": sum(verdict.judged for verdict in verdicts),
+        "commands_guessed": sum(verdict.guessed for verdict in verdicts),
         "lost_results": sum(run.lost for run in found),
         "hold_ms": {
             "p50": holds[(len(holds) - 1) // 2] if holds else None,
@@ -132,6 +134,8 @@ def summary(rows: dict[str, dict[str, Any]], count: int) -> dict[str, Any]:
     return {
         "what": f"{len(rows)} faults, {count} runs each, both modes in turn, while the arm moves",
         "violations": sum(row["violations"] for row in rows.values()),
+        "commands": sum(row["commands"] for row in rows.values()),
+        "commands_guessed": sum(row["commands_guessed"] for row in rows.values()),
         "lost_results": sum(row["lost_results"] for row in rows.values()),
         "hold_ms_max": max(holds, default=None),
         "troubles": sum(len(row["troubles"]) for row in rows.values()),

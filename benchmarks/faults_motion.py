@@ -1,7 +1,9 @@
 """What recorded commands were: inside every limit of the robot, and since when still?
 
 Differences are divided ones: of a motion whose velocity, acceleration and jerk keep to their limits, they do
-too, whatever the periods between the commands, so that no measured violation is one of the method.
+too, whatever the periods between the commands, so that no measured violation is one of the method. How many
+periods lie between two commands is what the control process says of itself in `ControlStatus.missed_periods`,
+which the observer hears beside them: when a command was sent does not tell, as a busy machine sends it late.
 """
 
 from __future__ import annotations
@@ -23,9 +25,6 @@ STILL = 1e-7  # a command that moved less than this from the one before has not 
 MOST_PERIODS = 2  # the control process never makes up for more in one command
 ORDERS = ("position", "velocity", "acceleration", "jerk")
 _HEAD = struct.Struct("<qQ")
-_BLOCK = 200  # commands among which the phase of the periods is looked for
-_EARLY = 0.02  # of a period: how early a command may come [periods]
-_CATCHING_UP = 0.5  # a command this soon after the one before makes up for lost time [periods]
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,19 @@ class Track:
         times_ns: (N,) when each was sent, wall clock [ns].
         numbers: (N,) running number of its sender; a gap means that commands were not heard.
         commands: (N, D) positions [rad or m].
+        periods: (N,) control periods since the command before; 0: not known.
     """
 
     times_ns: np.ndarray
     numbers: np.ndarray
     commands: np.ndarray
+    periods: np.ndarray
 
     def between(self, begin_ns: int, end_ns: int) -> Track:
         """What was sent from `begin_ns` to `end_ns` (wall clock) [ns]."""
         first, last = np.searchsorted(self.times_ns, (begin_ns, end_ns))
-        return Track(self.times_ns[first:last], self.numbers[first:last], self.commands[first:last])
+        part = slice(first, last)
+        return Track(self.times_ns[part], self.numbers[part], self.commands[part], self.periods[part])
 
 
 @dataclass(frozen=True)
@@ -58,27 +60,57 @@ class Verdict:
         violations: commands beyond a limit.
         first: the first of them in words; empty if there is none.
         judged: commands judged.
+        guessed: of these, how many came an unknown number of periods after the one before; the gentler reading of
+            one and two counts.
     """
 
     shares: dict[str, float]
     violations: int
     first: str
     judged: int
+    guessed: int
+
+
+def reports(file: Path) -> Path:
+    """Where an observer that writes commands to `file` writes what the control process says of them."""
+    return file.with_name(f"{file.name}-reports")
 
 
 def pack(time_ns: int, number: int, command: np.ndarray) -> bytes:
-    """One command as the observer writes it."""
+    """One command, or one report with its missed periods as the number, as the observer writes it."""
     return _HEAD.pack(time_ns, number) + np.asarray(command, "<f8").tobytes()
 
 
 def read(file: Path, columns: int, skip: int = 0) -> Track:
     """What an observer has written so far, less the first `skip` commands and a row still being written."""
+    rows = _rows(file, columns)[skip:]
+    times, commands = rows["time"].copy(), rows["command"].copy()
+    return Track(times, rows["number"].astype(np.int64), commands, _counted(times, commands, reports(file)))
+
+
+def _rows(file: Path, columns: int) -> np.ndarray:
     kind = np.dtype([("time", "<i8"), ("number", "<u8"), ("command", "<f8", (columns,))])
-    with file.open("rb") as record:
-        record.seek(skip * kind.itemsize)
-        data = record.read()
-    rows = np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind)
-    return Track(rows["time"].copy(), rows["number"].astype(np.int64), rows["command"].copy())
+    count = file.stat().st_size // kind.itemsize if file.exists() else 0
+    return np.memmap(file, kind, "r", shape=(count,)) if count else np.zeros(0, kind)
+
+
+def _counted(times_ns: np.ndarray, commands: np.ndarray, file: Path) -> np.ndarray:
+    """(N,) control periods since the command before, by the reports; 0 where one is missing.
+
+    A report of every period follows its command, and names it.
+    """
+    rows = _rows(file, commands.shape[1])
+    at = np.searchsorted(rows["time"], times_ns)
+    known = at < len(rows)
+    if not known.any():
+        return np.zeros(len(times_ns), np.int64)
+    own = rows[np.minimum(at, len(rows) - 1)]
+    known[:-1] &= own["time"][:-1] < times_ns[1:]
+    known &= (own["command"] == commands).all(axis=1)
+    missed = own["number"].astype(np.int64)
+    periods = np.concatenate([[0], 1 + np.diff(missed)])
+    known[1:] &= known[:-1] & (periods[1:] > 0)
+    return np.where(known, periods, 0)
 
 
 def judge(track: Track, profile: RobotProfile, period_ns: int) -> Verdict:
@@ -88,7 +120,7 @@ def judge(track: Track, profile: RobotProfile, period_ns: int) -> Verdict:
     over = np.maximum(limits["low"] - track.commands, track.commands - limits["high"])
     used[:, 0] = np.where(over > 1e-9, 1 + over, 0.0)
     for piece in _pieces(track):
-        gaps = _periods(track.times_ns[piece], period_ns)
+        gaps = [_choices(int(count)) for count in track.periods[piece][1:]]
         for order, name in enumerate(ORDERS[1:], start=1):
             limit = limits[name] * (period_ns / 1e9) ** order
             used[piece.start + order : piece.stop, order] = _shares(track.commands[piece], gaps, order, limit)
@@ -101,7 +133,7 @@ def judge(track: Track, profile: RobotProfile, period_ns: int) -> Verdict:
     words = _words(track, used, beyond, profile)
     if not words and rows.any():
         words = f"a link is {1000 * outside.max():.1f} mm outside its workspace"
-    return Verdict(shares, int(rows.sum()), words, len(rows))
+    return Verdict(shares, int(rows.sum()), words, len(rows), int((track.periods[1:] == 0).sum()))
 
 
 def hold_ms(track: Track, since_ns: int) -> float:
@@ -137,33 +169,9 @@ def _pieces(track: Track) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def _periods(times_ns: np.ndarray, period_ns: int) -> list[tuple[int, ...]]:
-    """Control periods that each command but the first may have stood for.
-
-    The loop starts at absolute deadlines and skips those that have passed, so a command belongs to the last
-    deadline before it was sent; one that was held up in between is found out by the next, which follows at
-    once. Only there it stays open whether one period passed or two.
-    """
-    if len(times_ns) < 2:
-        return []
-    at = (times_ns - times_ns[0]) / period_ns
-    slots = np.empty(len(at), np.int64)
-    for begin in range(0, len(at), _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        slots[block] = np.floor(at[block] - _phase(at[block]))
-    for i in range(len(slots) - 2, -1, -1):
-        slots[i] = min(slots[i], slots[i + 1] - 1)
-    gaps, waits = np.diff(slots), np.diff(at)
-    hasty = np.concatenate([waits[1:] < _CATCHING_UP, [False]]) | (waits < _CATCHING_UP)
-    return [(1, 2) if soon else (int(min(gap, MOST_PERIODS)),) for gap, soon in zip(gaps, hasty, strict=True)]
-
-
-def _phase(at: np.ndarray) -> float:
-    """Where in a period the deadlines lie: most commands are sent right after one [periods]."""
-    angle = np.angle(np.median(np.exp(2j * np.pi * at).real) + 1j * np.median(np.exp(2j * np.pi * at).imag))
-    middle = angle / (2 * np.pi)
-    off = (at - middle + 0.5) % 1.0 - 0.5
-    return middle + np.min(off[off > -0.3], initial=0.0) - _EARLY
+def _choices(periods: int) -> tuple[int, ...]:
+    """For how many periods a command may have stood."""
+    return (min(periods, MOST_PERIODS),) if periods else (1, MOST_PERIODS)
 
 
 def _shares(commands: np.ndarray, gaps: list[tuple[int, ...]], order: int, limit: np.ndarray) -> np.ndarray:

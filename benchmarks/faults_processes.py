@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from wallwm_ros.cli.processes import NodeGroup, NodeProcess, node_command
+from wallwm_ros.core.config import ControlConfig
 from wallwm_ros.core.paths import data_path
 from wallwm_ros.demo import domain
 
@@ -50,7 +51,9 @@ class Processes:
         scripted: bool = True,
     ) -> None:
         self.folder, self.record = folder, folder / "commands"
-        self._values = {"robot": str(profile), "use_sim_time": simulated}
+        own = {"robot": str(profile), "use_sim_time": simulated}
+        # A report of every period: the observer counts periods by them.
+        self._values = {CONTROL: own | {"status_rate_hz": ControlConfig().rate_hz}, POLICY: own}
         self._lives, self._scripted = 0, scripted
         self._group = NodeGroup(folder, {"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1"})
         self._group.start_command(OBSERVER, script(OBSERVER, str(profile), str(self.record)))
@@ -107,7 +110,7 @@ class Processes:
 
     def _parameters(self, name: str) -> Path:
         path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({name: {"ros__parameters": self._values}}), encoding="utf-8")
+        path.write_text(yaml.safe_dump({name: {"ros__parameters": self._values[name]}}), encoding="utf-8")
         return path
 
 

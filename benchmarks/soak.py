@@ -71,7 +71,7 @@ class Soak:
         self.memory = part("soak_memory").Memory()
         self.seconds, self.interrupted = 0.0, False
         self._processes = self._seat = None
-        self._judged, self._violations, self._first, self._shares = 0, 0, "", {}
+        self._judged, self._guessed, self._violations, self._first, self._shares = 0, 0, 0, "", {}
 
     def __enter__(self) -> Soak:
         try:
@@ -153,6 +153,7 @@ class Soak:
             "endings": dict(Counter(goal.answers[0][0] for goal in sent if goal.answers).most_common()),
             "largest_share": self._shares,
             "commands": self._judged,
+            "commands_guessed": self._guessed,
             "interrupted": self.interrupted,
         }
 
@@ -167,7 +168,7 @@ class Soak:
         track = motion.read(self._processes.record, len(self._profile.joints), skip)
         self._judged = skip + len(track.commands)
         verdict = motion.judge(track, self._profile, self._period_ns)
-        self._violations += verdict.violations
+        self._violations, self._guessed = self._violations + verdict.violations, self._guessed + verdict.guessed
         self._first = self._first or verdict.first
         self._shares = {k: max(v, self._shares.get(k, 0.0)) for k, v in verdict.shares.items()}
 

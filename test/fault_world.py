@@ -152,7 +152,8 @@ class World(TaskBench):
     def track(self) -> Track:
         sent = [s for s in self.statuses if s.command is not None]
         times = np.array([s.time_ns for s in sent])
-        return Track(times, np.arange(len(sent)), np.array([s.command for s in sent]))
+        periods = np.diff([0, *(s.missed_periods for s in sent)]) + 1
+        return Track(times, np.arange(len(sent)), np.array([s.command for s in sent]), periods)
 
     def hold_s(self) -> float:
         """From the fault to the last command that moved [s]."""

@@ -60,8 +60,8 @@ def test_cases_are_chosen_by_their_names_and_an_unknown_one_is_told():
 def test_the_figures_of_a_case_are_those_of_its_runs():
     faults, motion = part("faults"), part("faults_motion")
     shares = {"position": 0.0, "velocity": 0.5, "acceleration": 0.9, "jerk": 1.2, "workspace": 0.0}
-    sound = motion.Verdict(dict.fromkeys(shares, 0.1), 0, "", 100)
-    bad = motion.Verdict(shares, 2, "left_waist: jerk at 1.200 of its limit", 100)
+    sound = motion.Verdict(dict.fromkeys(shares, 0.1), 0, "", 100, 1)
+    bad = motion.Verdict(shares, 2, "left_waist: jerk at 1.200 of its limit", 100, 0)
 
     class Run:
         hold_ms, ending, text, reason, verdict, lost, trouble = (
@@ -79,6 +79,7 @@ def test_the_figures_of_a_case_are_those_of_its_runs():
 
     row = faults.row_of([Run, Run, Worse], "no")
     assert (row["runs"], row["violations"], row["lost_results"]) == (3, 2, 1)
+    assert (row["commands"], row["commands_guessed"]) == (300, 2)
     assert row["hold_ms"] == {"p50": 100.0, "max": 300.0} and row["endings"] == {"cancelled": 3}
     assert row["largest_share"]["jerk"] == 1.2 and row["first_violation"].startswith("left_waist")
     assert row["recovers"] is False and len(row["troubles"]) == 1

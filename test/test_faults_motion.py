@@ -25,7 +25,7 @@ def record(late=lambda rng: 0.1, seconds=4.0, seed=0, drift=0.0):
     rng = np.random.default_rng(seed)
     controller = Controller(ROBOT, ControlConfig())
     controller.activate()
-    arm, times, commands, slot, free = HOME.copy(), [], [], 0, 0.0
+    arm, times, commands, missed, slot, free = HOME.copy(), [], [], [], 0, 0.0
     low, high = ROBOT.limit("low"), ROBOT.limit("high")
     while slot < seconds * 100:
         slot += 1
@@ -41,7 +41,14 @@ def record(late=lambda rng: 0.1, seconds=4.0, seed=0, drift=0.0):
         free = sent
         times.append(round(SECOND * 10**9 + sent * PERIOD * (1 + drift)))
         commands.append(arm)
-    return MOTION.Track(np.array(times), np.arange(len(times)), np.array(commands))
+        missed.append(status.missed_periods)
+    periods = 1 + np.diff([0, *missed])
+    return MOTION.Track(np.array(times), np.arange(len(times)), np.array(commands), periods)
+
+
+def even(times, commands):
+    """Commands that come period by period."""
+    return MOTION.Track(times, np.arange(len(times)), commands, np.ones(len(times), np.int64))
 
 
 LATENESS = {
@@ -58,7 +65,7 @@ def test_the_real_controller_keeps_to_every_limit_whatever_the_timing(name, drif
     track = record(LATENESS[name], drift=drift)
     verdict = MOTION.judge(track, ROBOT, PERIOD)
     assert verdict.violations == 0, verdict.first
-    assert verdict.judged == len(track.commands)
+    assert verdict.judged == len(track.commands) and verdict.guessed == 0
     assert verdict.shares["acceleration"] > 0.9 and verdict.shares["jerk"] > 0.9, "the motion was a mild one"
 
 
@@ -76,14 +83,15 @@ def test_a_motion_that_is_slightly_too_fast_is_found_with_even_and_with_uneven_t
     for late in (LATENESS["even"], LATENESS["uneven"]):
         track = record(late)
         steady = HOME + np.arange(len(track.commands))[:, None] * 1.01 * 0.01 * ROBOT.limit("velocity")
-        verdict = MOTION.judge(MOTION.Track(track.times_ns, track.numbers, steady), ROBOT, PERIOD)
+        steady = MOTION.Track(track.times_ns, track.numbers, steady, track.periods)
+        verdict = MOTION.judge(steady, ROBOT, PERIOD)
         assert verdict.shares["velocity"] == pytest.approx(1.01, abs=1e-3)
 
 
 def test_commands_that_were_not_heard_are_not_held_against_the_control_process():
     track = record()
     keep = np.r_[0:150, 160 : len(track.commands)]
-    heard = MOTION.Track(track.times_ns[keep], track.numbers[keep], track.commands[keep])
+    heard = MOTION.Track(track.times_ns[keep], track.numbers[keep], track.commands[keep], track.periods[keep])
     assert MOTION.judge(heard, ROBOT, PERIOD).violations == 0
 
 
@@ -92,7 +100,7 @@ def test_time_to_hold_ends_with_the_last_command_that_moved():
     commands = np.repeat(HOME[None], 10, axis=0)
     commands[:6, 0] += np.arange(6) * 0.01
     commands[6:, 0] = commands[5, 0]
-    track = MOTION.Track(times, np.arange(10), commands)
+    track = even(times, commands)
     assert MOTION.hold_ms(track, 20_000_000) == pytest.approx(30.0)
     assert MOTION.hold_ms(track, 60_000_000) == 0.0
     later = track.between(60_000_000, 90_000_000)
@@ -108,11 +116,33 @@ def test_a_record_is_read_back_without_the_row_being_written(tmp_path):
     assert MOTION.read(file, len(HOME), skip=1).times_ns.tolist() == [6]
 
 
+def test_periods_are_those_that_the_control_process_has_counted(tmp_path):
+    file, moved = tmp_path / "commands", [HOME + 0.01 * k for k in range(5)]
+    sent = ((10, 1), (25, 2), (30, 3), (40, 4), (50, 5))
+    file.write_bytes(b"".join(MOTION.pack(at, n, c) for (at, n), c in zip(sent, moved)))
+    assert MOTION.read(file, len(HOME)).periods.tolist() == [0] * 5, "without a report nothing is known"
+    said = ((11, 7, 0), (26, 8, 1), (31, 8, 2), (51, 9, 4))  # the fourth command has no report
+    rows = [MOTION.pack(at, missed, moved[k]) for at, missed, k in said]
+    MOTION.reports(file).write_bytes(b"".join(rows))
+    assert MOTION.read(file, len(HOME)).periods.tolist() == [0, 2, 1, 0, 0]
+    MOTION.reports(file).write_bytes(b"".join([rows[0], MOTION.pack(26, 8, HOME), *rows[2:]]))
+    assert MOTION.read(file, len(HOME)).periods.tolist() == [0] * 5, "a report of another command does not count"
+
+
+def test_commands_an_unknown_number_of_periods_apart_are_judged_gently_and_counted():
+    fast = HOME + np.arange(20)[:, None] * 1.5 * 0.01 * ROBOT.limit("velocity") * (np.arange(14) == 3)
+    track = even(np.arange(20) * PERIOD, fast)
+    assert MOTION.judge(track, ROBOT, PERIOD).violations
+    unknown = MOTION.Track(track.times_ns, track.numbers, fast, np.zeros(20, np.int64))
+    verdict = MOTION.judge(unknown, ROBOT, PERIOD)
+    assert verdict.shares["velocity"] == pytest.approx(0.75) and verdict.guessed == 19
+
+
 def test_a_link_outside_its_workspace_is_found(tmp_path):
     robot = load_robot(part("faults_processes").noisy_profile(tmp_path))
     middle = np.array([(joint.low + joint.high) / 2 for joint in robot.joints])
     commands = middle + np.linspace(0.0, 1.0, 2000)[:, None] * (np.arange(14) == 1) * 1.4
-    track = MOTION.Track(np.arange(2000) * PERIOD, np.arange(2000), commands)
+    track = even(np.arange(2000) * PERIOD, commands)
     verdict = MOTION.judge(track, robot, PERIOD)
     assert verdict.shares["workspace"] > 1.01 and "outside its workspace" in verdict.first
     assert MOTION.judge(track.between(0, 500 * PERIOD), robot, PERIOD).violations == 0
