@@ -18,6 +18,9 @@ from wallwm_model.errors import WallWMError
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 FAREWELL_S = 0.3  # to send last results and stop requests
+# How long a thread may keep the interpreter while another waits for it. Python's own 5 ms are half a control
+# period: beside a busy executor the control loop would miss its deadlines, whatever its priority [s].
+SWITCH_S = 0.0005
 
 
 def run_node(
@@ -28,6 +31,7 @@ def run_node(
     ROS's own signal handling would end communication at once, and with it the last stop request.
     """
     told_to_stop: list[int] = []
+    sys.setswitchinterval(SWITCH_S)
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         for number in (signal.SIGINT, signal.SIGTERM):
