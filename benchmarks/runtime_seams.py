@@ -79,9 +79,9 @@ class SeamBench(TaskBench):
         past = [s for s in self.statuses if s.time_ns <= stamp_ns and s.generation == generation]
         if not past:
             return 0.0
-        since_ns = next(s.time_ns for s in past if s.step == past[-1].step)
         if past[-1].step == past[-1].steps:
             return float(past[-1].step)  # it has run out, and waits
+        since_ns = next(s.time_ns for s in past if s.step == past[-1].step < s.steps)  # a pause does not count
         return past[-1].step + min((stamp_ns - since_ns) / STEP, 1.0)
 
 

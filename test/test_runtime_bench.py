@@ -179,3 +179,13 @@ def test_busy_processes_end(monkeypatch):
     with pytest.raises(RuntimeError), runtime_jitter.busy(1):
         raise RuntimeError
     assert len(started) == 1 and started[0].returncode is not None
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_no_step_is_left_out_or_carried_out_twice_whatever_the_model_takes(prefix):
+    motion = seams.make_motion(round(15.0 / seams.STEP_S))
+    for name, latency in seams.SCENARIOS.items():
+        found, _ = seams.ours(motion, latency(), 15.0, prefix=prefix)
+        counted = [found[f"{what}{by}"] for what in ("skipped", "replayed") for by in ("", "_by_control")]
+        assert counted == [0, 0, 0, 0], name
+        assert found["acceleration_limit_share"] <= 1.0 + 1e-6 and found["velocity_limit_share"] <= 1.0, name

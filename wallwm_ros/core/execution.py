@@ -11,6 +11,8 @@ from wallwm_ros.core.events import ControlReport, ControlState, Outcome, Plan, S
 from wallwm_ros.core.plans import Place
 from wallwm_ros.core.steps import StepClock
 
+_MOST_PART = 0.75  # of a step that a chunk's beginning may be off
+
 
 @dataclass
 class Execution:
@@ -30,6 +32,8 @@ class Execution:
         sequence, first_step: of the newest chunk.
         halted_ns: since when the control process has been stopping the arm by itself [ns, steady clock].
         closing: how the goal ends once the last row is reached and the arm rests; none: more may come.
+        part: of a step by which the newest question's picture was taken after the step that it was put to.
+        ran_dry: the newest chunk came when all steps before it had been executed, and the arm stood or was about to.
         taken_up: the control process has begun with it.
         superseded: another sender's plan has taken over.
         complete: it has ended, and the arm rests; nothing is left to be stopped.
@@ -49,6 +53,8 @@ class Execution:
     first_step: int = 0
     halted_ns: int = 0
     closing: tuple[Outcome, str] | None = None
+    part: float = 0.0
+    ran_dry: bool = False
     taken_up: bool = False
     superseded: bool = False
     complete: bool = False
@@ -72,9 +78,23 @@ class Execution:
 
     def join(self, plan: Plan, first_step: int, now_ns: int, link: ControlLink) -> None:
         """The next chunk is being sent, at `now_ns` (steady clock)."""
+        self.ran_dry = self.step >= self.planned
         self.plan, self.first_step, self.sequence = plan, first_step, self.sequence + 1
         self.published_ns, self.rejected = now_ns, link.rejected
         self.observed_ns = plan.observation_stamp_ns
+
+    def step_of(self, stamp_ns: int) -> int:
+        """The step of the plan to which a picture taken at `stamp_ns` (message clock) belongs [ns].
+
+        Chunks begin with whole steps. Of the two that are near, it is the one that leaves the same part of a step
+        over as last time, so that what both chunks mean by a step is the same; not so where the arm paused.
+        """
+        exact = min(max(self.steps.at(stamp_ns, self.planned), self.first_step), self.planned)
+        step = round(exact - (0.0 if self.ran_dry else self.part))
+        if abs(exact - step) > _MOST_PART or not self.first_step <= step <= self.planned:
+            step = round(exact)
+        self.part = exact - step
+        return step
 
     def cut(self, until: int) -> None:
         """Leave away what comes after step `until`."""

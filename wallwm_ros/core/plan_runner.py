@@ -175,17 +175,24 @@ class PlanRunner(Runner[R]):
             return
         if run.due_ns is None:
             run.due_ns, run.not_before_ns = now, self._now()
-        spare = done.planned - done.step - self.delay.steps(self._shape.step_ns)
-        # The arm goes on meanwhile: where it has enough to do, the next picture is worth waiting for.
-        fresh_ns = run.not_before_ns if heir is None and spare > CLOSING_STEPS else 0
+        fresh_ns = run.not_before_ns if heir is None and self._at_leisure(done) else 0
         found = self._port.look(max(done.observed_ns + 1, fresh_ns), done.rested_ns)
         if not isinstance(found, Match):
             self._miss(run, found, run.due_ns, now)
             return
         next_run = heir or run
         next_run.wait_ms = (now - run.due_ns) / 1e6
-        step = min(max(done.steps.at(found.stamp_ns, done.planned), done.first_step), done.planned)
+        step = done.step_of(found.stamp_ns)
         self._put(next_run, found, step, self._committed(done, step))
+
+    def _at_leisure(self, done: Execution) -> bool:
+        """The arm has enough to do to wait for the next picture.
+
+        Where it comes from a pause it lags behind the steps counted, and no picture tells its step: the one from
+        before it moved does.
+        """
+        spare = done.planned - done.step - self.delay.steps(self._shape.step_ns)
+        return spare > CLOSING_STEPS and not done.ran_dry
 
     def _committed(self, done: Execution, step: int) -> np.ndarray | None:
         """What will be executed from `step` on before an answer comes; half a chunk at most."""

@@ -56,6 +56,9 @@ class TaskRunner(PlanRunner[TaskRun]):
             super()._go_on(run, now)
 
     def _due(self, run: TaskRun) -> bool:
+        """From a step on; at once where the plan ran dry, while a picture still shows the arm where it paused."""
+        if run.execution.ran_dry:
+            return True
         replan = min(self.tuning.replan_steps or self._shape.steps // 2, self._shape.steps)
         return run.execution.step >= run.execution.first_step + replan
 
