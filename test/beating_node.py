@@ -12,8 +12,9 @@ def make():
     """A node with a heart."""
     node = rclpy.create_node("policy_node")
     node.heart = HeartbeatOutput(node)
+    node.heart.start()
     return node
 
 
 if __name__ == "__main__":
-    sys.exit(run_node(make, lambda node: node.heart.close()))
+    sys.exit(run_node(make, lambda node: node.heart.stop()))

@@ -6,6 +6,7 @@ import time
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.timer import Timer
 from std_msgs.msg import Header
 
 from wallwm_ros.bridge import qos
@@ -18,19 +19,28 @@ LEAVING = "leaving"  # frame_id of the last beat: silence from now on is meant
 
 
 class HeartbeatOutput:
-    """Beats from now on until it is closed."""
+    """Beats from `start` to `stop`.
+
+    The publisher lives as long as the node: one that is destroyed right after its last message may take that along.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._publisher = node.create_publisher(Header, TOPIC, qos.STATUS)
-        self._timer = node.create_timer(BEAT_S, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Beat from now on."""
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self._node.create_timer(BEAT_S, self._beat, clock=steady)
         self._beat()
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Take leave."""
-        self._node.destroy_timer(self._timer)
-        self._beat(LEAVING)
-        self._node.destroy_publisher(self._publisher)
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+            self._beat(LEAVING)
 
     def _beat(self, frame_id: str = "") -> None:
         self._publisher.publish(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=frame_id))

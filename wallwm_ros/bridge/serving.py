@@ -86,7 +86,13 @@ class Serving:
     """
 
     def __init__(
-        self, node: Node, setup: Setup, events: EventServer, tasks: TaskServer, output: ChunkOutput
+        self,
+        node: Node,
+        setup: Setup,
+        events: EventServer,
+        tasks: TaskServer,
+        output: ChunkOutput,
+        heartbeat: HeartbeatOutput,
     ) -> None:
         config, spec, clock = setup.config, setup.engine.spec, SteadyClock()
         simulated = node.get_clock().ros_time_is_active
@@ -127,7 +133,8 @@ class Serving:
         self._node = node
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(TICK_S, self.modes.tick, clock=steady)
-        self._heartbeat = HeartbeatOutput(node)
+        self._heartbeat = heartbeat
+        heartbeat.start()
 
     def tune(self, config: PolicyConfig) -> None:
         """Take over live parameters, which were found right."""
@@ -141,7 +148,7 @@ class Serving:
         """End every goal with `text`; false if the engine is still busy."""
         self.modes.close(text)
         self._node.destroy_timer(self._timer)
-        self._heartbeat.close()
+        self._heartbeat.stop()
         self._feed.close()
         self._clock.close()
         done = self._thread.close()

@@ -17,6 +17,7 @@ from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.camera_watch import CameraWatch
 from wallwm_ros.bridge.chunk_output import ChunkOutput
 from wallwm_ros.bridge.events import EventServer, TaskServer, report_from_message
+from wallwm_ros.bridge.heartbeat import HeartbeatOutput
 from wallwm_ros.bridge.lifecycle import ManagedNode
 from wallwm_ros.bridge.params import Parameters
 from wallwm_ros.bridge.policy_diagnostics import PolicyDiagnostics, Watched
@@ -49,7 +50,7 @@ class PolicyNode(ManagedNode):
         self._cameras: CameraWatch | None = None
         self._settings = Parameters(self, PolicyConfig, self._changed)
         self.add_on_set_parameters_callback(self._check_change)
-        self._output = ChunkOutput(self)
+        self._output, self._heartbeat = ChunkOutput(self), HeartbeatOutput(self)
         self._events = EventServer(self, self._goal, self._cancel)
         self._tasks = TaskServer(self, self._goal, self._cancel)
         PolicyDiagnostics(self, self._output, self._phase, self._watched)
@@ -101,7 +102,9 @@ class PolicyNode(ManagedNode):
     def _activate(self) -> None:
         """Warm the engine, subscribe, and begin to serve."""
         self._setup.policy.warm()
-        self._serving = Serving(self, self._setup, self._events, self._tasks, self._output)
+        self._serving = Serving(
+            self, self._setup, self._events, self._tasks, self._output, self._heartbeat
+        )
 
     def _deactivate(self) -> None:
         """End every goal as DEACTIVATED and stop listening."""
