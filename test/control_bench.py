@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -35,7 +36,10 @@ from wallwm_ros.demo import domain
 PATIENCE_S = 20.0  # a hang ends the test; nothing is judged by how long it took
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
+CLEANUP = Transition.TRANSITION_CLEANUP
 PERIOD_S = 0.01
+ALL = QoSProfile(depth=1000)  # a bench that has to wait for its core must not miss what was said meanwhile
+REST = 20  # so many commands that move nothing: the arm stands still
 
 
 class ControlBench:
@@ -53,6 +57,7 @@ class ControlBench:
     ) -> None:
         self.profile, self.position = load_robot(profile), np.array(start, dtype=float)
         self.commands, self.reports, self.log, self.frozen = [], [], [], False
+        self._still, self._clients = 0, {}
         self._clock_ns = 1_000_000_000 if clock else None
         values = {
             "robot": profile,
@@ -78,22 +83,21 @@ class ControlBench:
             (source, self.node.create_publisher(kinds[source.message], source.topic, qos.SENSOR_OUT))
             for source in self.profile.states
         ]
-        self.node.create_subscription(ControlStatus, "/control_status", self.reports.append, qos.STATUS)
-        self.node.create_subscription(Log, "/rosout", lambda m: self.log.append(m.msg), 100)
+        self.node.create_subscription(ControlStatus, "/control_status", self.reports.append, ALL)
+        self.node.create_subscription(Log, "/rosout", lambda m: self.log.append(m.msg), ALL)
         commanded = {"forward": Float64MultiArray, "trajectory": JointTrajectory, "pose": PoseStamped}
         for outputs in self.profile.commands.values():
             for output in outputs:
                 self.node.create_subscription(
-                    commanded[output.interface], output.topic, partial(self._commanded, output), qos.COMMAND
+                    commanded[output.interface], output.topic, partial(self._commanded, output), ALL
                 )
-        self.switch = self.node.create_client(ChangeState, "/control_node/change_state")
         self.parameters = AsyncParameterClient(self.node, "control_node")
         self.node.create_timer(PERIOD_S, self._say)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
-        self.until(self.switch.service_is_ready)
+        self.state()
         self.until(lambda: self.node.count_subscribers("/control_status"))
 
     def _commanded(self, output, message) -> None:
@@ -106,8 +110,9 @@ class ControlBench:
         else:
             p, q = message.pose.position, message.pose.orientation
             values = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
-        self.position = self.position.copy()
+        before, self.position = self.position, self.position.copy()
         self.position[columns] = values
+        self._still = self._still + 1 if np.array_equal(before, self.position) else 0
         if self._clock_ns is not None:  # lockstep: every command is one period
             self._clock_ns += round(PERIOD_S * 1e9)
             self._say()
@@ -149,31 +154,63 @@ class ControlBench:
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition."""
         request = ChangeState.Request(transition=Transition(id=transition))
-        return self.wait(self.switch.call_async(request)).success
+        return self.call(ChangeState, "change_state", request).success
+
+    def state(self) -> int:
+        """The node's lifecycle state."""
+        return self.call(GetState, "get_state", GetState.Request()).current_state.id
+
+    def deactivate(self) -> None:
+        """Send no more commands, if any were sent."""
+        if self.state() == State.PRIMARY_STATE_ACTIVE:
+            assert self.change(DEACTIVATE)
+
+    def unconfigure(self) -> None:
+        """Bring the node back to its beginning, whatever state it is in."""
+        self.deactivate()
+        if self.state() != State.PRIMARY_STATE_UNCONFIGURED:
+            assert self.change(CLEANUP)
+
+    def call(self, kind, name: str, request):
+        """The answer of one of the node's services."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, f"/control_node/{name}")
+        self.until(self._clients[name].service_is_ready)
+        return self.wait(self._clients[name].call_async(request))
 
     def wait(self, future):
         """The result of a future."""
         self.until(future.done)
         return future.result()
 
-    def until(self, condition) -> None:
-        """Wait for a condition."""
+    def rest(self) -> None:
+        """Wait until the arm stands still."""
+        self._still = 0
+        self.until(lambda: self._still >= REST)
+
+    def until(self, condition, pause_s: float = 0.005) -> None:
+        """Wait for a condition, asked for again after a pause [s]."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             last = self.reports[-1] if self.reports else None
             assert self.process.poll() is None, self.output()
             assert time.monotonic() < deadline, (last, self.log, self.output())
-            time.sleep(0.005)
+            time.sleep(pause_s)
 
-    def report(self, **fields) -> ControlStatus:
-        """Wait for a report with these values; `reason` need only be contained."""
+    def report(self, reason: str = "", *, commanding: bool = False, **fields) -> ControlStatus:
+        """Wait for a report with these values.
+
+        The newest one that has come before counts too, so a caller names what no earlier one can have said.
+
+        Args:
+            reason: need only be contained.
+            commanding: a report with a command; before the first joint state there is none.
+        """
         seen = len(self.reports)
 
         def fits(message):
-            reason = fields.get("reason", "")
-            return reason in message.reason and all(
-                getattr(message, name) == value for name, value in fields.items() if name != "reason"
-            )
+            same = all(getattr(message, name) == value for name, value in fields.items())
+            return same and reason in message.reason and (len(message.command) > 0 or not commanding)
 
         self.until(lambda: any(fits(message) for message in self.reports[max(0, seen - 1) :]))
         return next(message for message in self.reports[max(0, seen - 1) :] if fits(message))

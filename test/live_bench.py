@@ -48,6 +48,11 @@ class Event:
         self._result = self.handle.get_result_async()
 
     @property
+    def identity(self) -> str:
+        """As lines of the log name it."""
+        return f"id={bytes(self.handle.goal_id.uuid).hex()[:8]}"
+
+    @property
     def stages(self) -> list[int]:
         """Stages reported so far, without repetition."""
         found = [f.stage for f in list(self.feedback)]
@@ -97,6 +102,7 @@ class LiveBench:
         self.lens: dict[str, float] = {}
         self.log: list[Log] = []
         self.status: ControlStatus | None = None
+        self._obeyed, self._clients = "", {}
         self._listen()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -114,12 +120,14 @@ class LiveBench:
         node.create_subscription(Log, "/rosout", self.log.append, lasting)
         for name in WRISTS:
             node.create_subscription(CameraInfo, f"/{name}/camera_info", partial(self._seen, name), 1)
-        self._mute = node.create_publisher(String, "/tiny_robot/mute", 10)
-        self._swap = node.create_publisher(String, "/tiny_robot/swap", 10)
-        self._relabel = node.create_publisher(String, "/tiny_robot/relabel", 10)
+        self._orders = node.create_publisher(String, "/tiny_robot/order", 10)
+        node.create_subscription(String, "/tiny_robot/obeyed", self._done, qos.LATCHED)
 
     def _heard(self, message: ControlStatus) -> None:
         self.status = message
+
+    def _done(self, message: String) -> None:
+        self._obeyed = message.data
 
     def _seen(self, camera: str, message: CameraInfo) -> None:
         self.lens[camera] = float(message.k[0])
@@ -173,6 +181,8 @@ class LiveBench:
         """Wait for a condition, asked for again after a pause [s]."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} has ended: {self.output(name)}"
             assert time.monotonic() < deadline, "nothing happened"
             time.sleep(pause_s)
 
@@ -183,11 +193,10 @@ class LiveBench:
 
     def call(self, kind, name, request):
         """Call a service once."""
-        client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready)
-        answer = self.wait(client.call_async(request))
-        self.node.destroy_client(client)
-        return answer
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        self.until(self._clients[name].service_is_ready)
+        return self.wait(self._clients[name].call_async(request))
 
     def change(self, node: str, transition: int) -> bool:
         """Ask a lifecycle node for a transition."""
@@ -222,17 +231,24 @@ class LiveBench:
             if not r.successful
         )
 
+    def _order(self, order: str, cameras: str) -> None:
+        """Tell the tiny robot; no picture that it takes after this returns is one of before."""
+        self.until(lambda: self._orders.get_subscription_count() > 0)
+        self._obeyed, words = "", f"{order} {cameras}"
+        self._orders.publish(String(data=words))
+        self.until(lambda: self._obeyed == words)
+
     def mute(self, cameras: str) -> None:
         """Silence cameras of the tiny robot."""
-        self._mute.publish(String(data=cameras))
+        self._order("mute", cameras)
 
     def relabel(self, cameras: str) -> None:
         """Let pictures of cameras of the tiny robot come with another frame_id."""
-        self._relabel.publish(String(data=cameras))
+        self._order("relabel", cameras)
 
     def swap(self, cameras: str) -> None:
         """Let cameras of the tiny robot say that they have another lens, and wait until they do."""
-        self._swap.publish(String(data=cameras))
+        self._order("swap", cameras)
         lens = self.lens
         self.until(lambda: len(lens) == len(WRISTS))
         self.until(lambda: all((lens[n] > 1.1 * min(lens.values())) == (n in cameras) for n in WRISTS))

@@ -49,7 +49,7 @@ def test_an_event_is_carried_out_with_feedback_and_a_full_result(bench):
     assert event.stages[0] == Stage.WAITING and {Stage.INFERRING, Stage.EXECUTING} <= set(event.stages)
     assert event.stages == sorted(event.stages)
     assert max(f.progress for f in event.feedback) > 0.5
-    assert abs(bench.status.measured[0] - before) > 0.25
+    bench.until(lambda: abs(bench.status.measured[0] - before) > 0.25)
 
 
 def test_the_chunk_says_what_it_is_and_where_the_time_went(bench):
@@ -218,10 +218,12 @@ def test_a_control_process_that_falls_silent_ends_the_event_and_is_used_again_wh
     event = Event(bench, REACH, duration_s=LONG_S)
     event.reach(Stage.EXECUTING, step=2)
     bench.processes["control_node"].send_signal(signal.SIGSTOP)
-    result = event.result()[1]
-    assert result.error_code == Outcome.CONTROL_LOST and "silent" in result.error_text
-    assert "has been silent" in Event(bench, RETRACT).result()[1].error_text
-    bench.processes["control_node"].send_signal(signal.SIGCONT)
+    try:
+        result = event.result()[1]
+        assert result.error_code == Outcome.CONTROL_LOST and "silent" in result.error_text
+        assert "has been silent" in Event(bench, RETRACT).result()[1].error_text
+    finally:
+        bench.processes["control_node"].send_signal(signal.SIGCONT)
     bench.heard(5)
     assert Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED
 
@@ -275,16 +277,21 @@ def test_an_emergency_stop_ends_every_goal_and_after_the_reset_new_ones_work_at_
     refused = Event(bench, REACH).result()[1]
     assert refused.error_code == Outcome.REFUSED and "emergency stop" in refused.error_text
     assert bench.call(Trigger, "/control_node/reset_estop", Trigger.Request()).success
+    bench.until(lambda: bench.status.state == ControlState.HOLD)  # reports of before may still come
     bench.heard(5)
     assert Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED
 
 
 def test_every_stage_of_a_goal_is_one_line_of_the_log(bench):
-    Event(bench, RETRACT, duration_s=0.3).result()
-    bench.until(lambda: any("stage=succeeded" in m.msg for m in list(bench.log)[-8:]))
-    lines = [m.msg for m in list(bench.log) if m.name == "policy_node" and m.msg.startswith("goal stage=")]
-    identity = lines[-1].split()[3]
-    own = [line for line in lines if identity in line]
+    event = Event(bench, RETRACT, duration_s=0.3)
+    event.result()
+
+    def lines():
+        said = [m.msg for m in list(bench.log) if m.name == "policy_node" and m.msg.startswith("goal stage=")]
+        return [line for line in said if event.identity in line]
+
+    bench.until(lambda: any("stage=succeeded" in line for line in lines()))
+    own = lines()
     assert [line.split()[1] for line in own] == [
         f"stage={stage}" for stage in ("waiting", "inferring", "executing", "settling", "succeeded")
     ]

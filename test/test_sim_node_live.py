@@ -64,7 +64,7 @@ class Companion:
         self.listen(JointState, "/joint_states")
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: self.heard["/joint_states"] and self.forward.get_subscription_count())
+        self.until(lambda: all(self.heard.values()) and self.forward.get_subscription_count())
 
     def listen(self, kind, topic) -> None:
         self.heard[topic] = []
@@ -96,9 +96,9 @@ class Companion:
         return np.array(self.heard["/joint_states"][-1].position)
 
     def fresh(self) -> np.ndarray:
-        """Joint positions that were published from now on."""
+        """Joint positions that were published from now on; one or two of before may still be under way."""
         self.heard["/joint_states"].clear()
-        self.until(lambda: self.heard["/joint_states"])
+        self.until(lambda: len(self.heard["/joint_states"]) > 2)
         return self.position
 
     def step(self, values) -> None:
@@ -109,7 +109,7 @@ class Companion:
 
     def close(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(timeout=5)
+        code = self.process.wait(timeout=PATIENCE_S)
         self.executor.shutdown()
         rclpy.shutdown(context=self.context)
         return code
@@ -253,6 +253,7 @@ def test_pictures_show_the_moment_of_their_stamp(lockstep):
     assert (raw[-1].height, raw[-1].width, raw[-1].encoding) == (192, 192, "rgb8")
     assert np.ptp(np.frombuffer(raw[-1].data, np.uint8)) > 50
     lockstep.until(lambda: lockstep.heard["/wrist_cam_left/image_raw/compressed"])
+    lockstep.until(lambda: lockstep.heard["/head_cam/camera_info"])
     info = lockstep.heard["/head_cam/camera_info"][-1]
     assert info.width == 192
     assert info.k[0] > 0
@@ -299,7 +300,8 @@ def test_real_time_follows_commands_and_resets(realtime):
 def test_a_wrong_parameter_is_one_sentence(override, words):
     done = subprocess.run(
         [sys.executable, "-m", "wallwm_ros.nodes.sim_robot_node", "--ros-args", "-p", override],
-        env=os.environ | {"ROS_DOMAIN_ID": str(domain.choose())}, capture_output=True, text=True, timeout=30,
+        env=os.environ | {"ROS_DOMAIN_ID": str(domain.choose())},
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 1
     assert words in done.stderr
