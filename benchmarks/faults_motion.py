@@ -60,8 +60,8 @@ class Verdict:
         violations: commands beyond a limit.
         first: the first of them in words; empty if there is none.
         judged: commands judged.
-        guessed: of these, how many came an unknown number of periods after the one before; the gentler reading of
-            one and two counts.
+        guessed: of these, how many came an unknown number of periods after the one before; the gentler reading
+            of one and two counts.
     """
 
     shares: dict[str, float]

@@ -21,7 +21,8 @@ LEAVING = "leaving"  # frame_id of the last beat: silence from now on is meant
 class HeartbeatOutput:
     """Beats from `start` to `stop`.
 
-    The publisher lives as long as the node: one that is destroyed right after its last message may take that along.
+    The publisher lives as long as the node: one that is destroyed right after its last message may take that
+    along.
     """
 
     def __init__(self, node: Node) -> None:

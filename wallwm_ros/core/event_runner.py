@@ -21,7 +21,8 @@ class EventRunner(PlanRunner[Run]):
     """Runs events.
 
     One that replaces another takes its plan over where the model is asked again, goes on from committed steps
-    and answers soon; else it begins from rest. An event that should last up to `SHORTEST` beyond its plan is over there.
+    and answers soon; else it begins from rest. An event that should last up to `SHORTEST` beyond its plan is over
+    there.
     """
 
     tuning: EventTuning

@@ -32,8 +32,8 @@ class Execution:
         sequence, first_step: of the newest chunk.
         halted_ns: since when the control process has been stopping the arm by itself [ns, steady clock].
         closing: how the goal ends once the last row is reached and the arm rests; none: more may come.
-        part: of a step by which the newest question's picture was taken after the step that it was put to.
-        ran_dry: the newest chunk came when all steps before it had been executed, and the arm stood or was about to.
+        part: of a step, by which the newest question's picture was taken after the step that it was put to.
+        ran_dry: the newest chunk came when all steps before it had been executed.
         taken_up: the control process has begun with it.
         superseded: another sender's plan has taken over.
         complete: it has ended, and the arm rests; nothing is left to be stopped.

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 SECOND = 1_000_000_000
-_REMEMBERED = 100_000
+_REMEMBERED = 20_000  # calls; minutes at any rate, and soon full: what grows for long looks like a leak
 
 
 class SteadyLoop:
@@ -45,7 +45,7 @@ class SteadyLoop:
         return self._missed
 
     def starts_ns(self) -> list[int]:
-        """When the latest calls (up to 100 000) began, steady clock [ns]; their differences are periods."""
+        """When the latest calls (up to 20 000) began, steady clock [ns]; their differences are periods."""
         return list(self._starts)
 
     def lateness_ns(self) -> list[int]:

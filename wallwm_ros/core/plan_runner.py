@@ -186,7 +186,7 @@ class PlanRunner(Runner[R]):
         self._put(next_run, found, step, self._committed(done, step))
 
     def _at_leisure(self, done: Execution) -> bool:
-        """The arm has enough to do to wait for the next picture.
+        """The arm has enough to do while the next picture is waited for.
 
         Where it comes from a pause it lags behind the steps counted, and no picture tells its step: the one from
         before it moved does.

@@ -11,8 +11,8 @@ _DEPTH = 512
 class StepClock:
     """Remembers when the control process came to each step; it may have paused between two of them.
 
-    A step was reached between two reports. As long as the plan goes on evenly, those before it tell when, too:
-    the bounds of all of them narrow it down to less than the time between reports.
+    A step was reached between two reports. As long as the plan goes on evenly, those before it tell when, too: the
+    bounds of all of them narrow it down to less than the time between reports.
 
     Args:
         step_ns: duration of one step [ns].

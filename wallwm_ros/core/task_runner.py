@@ -1,8 +1,8 @@
 """Carries tasks out in chunks of fixed length: the next one is inferred while the present one moves the arm.
 
-A newer task takes the plan over. A model says nothing of a task being done. It is taken to
-be done when it has held still for the length of a whole chunk: targets that move less than a bound, in every
-chunk inferred since. Then the plan is closed, and the task has succeeded once the arm rests.
+A newer task takes the plan over. A model says nothing of a task being done. It is taken to be done when it has
+held still for the length of a whole chunk: targets that move less than a bound, in every chunk inferred since.
+Then the plan is closed, and the task has succeeded once the arm rests.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TaskRunner(PlanRunner[TaskRun]):
             super()._go_on(run, now)
 
     def _due(self, run: TaskRun) -> bool:
-        """From a step on; at once where the plan ran dry, while a picture still shows the arm where it paused."""
+        """From a step on; at once where the plan ran dry, while a picture still shows where the arm paused."""
         if run.execution.ran_dry:
             return True
         replan = min(self.tuning.replan_steps or self._shape.steps // 2, self._shape.steps)
