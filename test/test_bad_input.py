@@ -135,7 +135,9 @@ CALLS = {
         r"masks must be \(B, 3, 48, 48\)",
     ),
     "states of other layers": (
-        lambda: MODEL.action.read_video([torch.zeros(1, 9, 48)], torch.zeros(9, dtype=torch.int64), index(0)),
+        lambda: MODEL.action.read_video(
+            [torch.zeros(1, 9, 48)], torch.zeros(9, dtype=torch.int64), index(0), torch.zeros(1, 2, 3)
+        ),
         "states must be 2, one per video layer; found 1",
     ),
     "negative length": (

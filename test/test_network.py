@@ -95,7 +95,8 @@ def looked(model, batch: int, **more):
 
 def read(model, world):
     """Its keys and values for the action tower, in event mode."""
-    return model.action.read_video(world.states, world.tau, torch.zeros(len(world.remaining), dtype=torch.int64))
+    index = torch.zeros(len(world.remaining), dtype=torch.int64)
+    return model.action.read_video(world.states, world.tau, index, world.groundings[-1].end)
 
 
 def timing(length: float, batch: int = 1) -> Timing:
@@ -151,7 +152,7 @@ def test_the_past_is_read_and_the_future_only_when_asked_for():
         assert sorted(set(world.tau.tolist())) == [-1, 0] and world.velocity.shape == noisy.shape
         whole = looked(model, 1, history=past, noisy=noisy, t=t, read_future=True)
         assert sorted(set(whole.tau.tolist())) == [-1, 0, 1, 2]
-        assert read(model, whole).shape[2] == first + 3 * 3 * patches
+        assert read(model, whole).shape[2] == first + 3 * 3 * patches + 1, "and where the event ends"
 
 
 def test_codec_follows_the_causal_rule_and_restores_what_it_was_fitted_on():

@@ -57,11 +57,8 @@ class ActionBlock(nn.Module):
         self.ffn_out = nn.Linear(ffn, width)
 
     def read_video(self, video: Tensor, tau: Tensor) -> Tensor:
-        """Keys and values of the matched video block: (B, N, D_v) + tau (B or 1, N, D_v) -> (B, N, 2*width).
-
-        The one-way coupling is here: the video features are detached.
-        """
-        return self.video_kv(self.video_norm(video.detach()) + tau)
+        """Keys and values of the matched video block: (B, N, D_v) + tau (B or 1, N, D_v) -> (B, N, 2*width)."""
+        return self.video_kv(self.video_norm(video) + tau)
 
     def forward(self, x: Tensor, time: Tensor, state: Tensor, video: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, T, d), time (B, T, 8, d), state (B, S, d), video (B, N, 2*d), mask (B, 1, 1, T) bool."""
@@ -123,6 +120,7 @@ class ActionTower(nn.Module):
         self.frame = nn.Embedding(horizon // steps_per_latent + 1, width)
         self.video_frame = nn.Embedding(config.history + 1 + horizon // steps_per_latent, config.width)
         self.chunk = nn.Embedding(config.chunks + 1, config.width)  # 0: unknown, or event mode
+        self.goal = nn.Sequential(nn.Linear(6, config.width), nn.SiLU(), nn.Linear(config.width, config.width))
         self.state = nn.Sequential(nn.Linear(joints, width), nn.SiLU(), nn.Linear(width, width))
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.time_proj = nn.Linear(width, 8 * width)  # shared by all blocks; each adds its own table
@@ -136,14 +134,17 @@ class ActionTower(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def read_video(self, states: list[Tensor], tau: Tensor, chunk: Tensor) -> Tensor:
-        """Features of every video layer (B, N, D_v) -> keys and values (layers, B, N, 2*width).
+    def read_video(self, states: list[Tensor], tau: Tensor, chunk: Tensor, end: Tensor) -> Tensor:
+        """Features of every video layer (B, N, D_v) -> keys and values (layers, B, N + 1, 2*width).
 
-        Computed once per chunk and shared by all denoising steps (method.md, section 3).
+        Computed once per chunk and shared by all denoising steps (method.md, section 3). The one-way coupling is
+        here: what comes from the video tower is detached.
 
         Args:
             tau: (N,) latent frame of each token; 0 is the keyframe.
             chunk: (B,) index of the chunk within its task, counted from 1; 0 says nothing.
+            end: (B, 2, 3) where the video tower expects both grippers at the event's end, normalised; it becomes
+                the last token of every layer.
 
         Raises:
             SpecError: not one state per layer, or inputs that do not fit each other.
@@ -152,10 +153,14 @@ class ActionTower(nn.Module):
             raise SpecError(f"states must be {len(self.blocks)}, one per video layer; found {len(states)}")
         expect("chunk", chunk, ("B",), "int64", low=0)
         expect("tau", tau, (states[0].shape[1],), "int64", low=-self.history)
-        expect_batches(states=states[0], chunk=chunk)
+        expect("end", end, ("B", 2, 3))
+        expect_batches(states=states[0], chunk=chunk, end=end)
+        goal = self.goal(end.detach().flatten(1))[:, None]
+        tau = torch.cat([tau, torch.zeros_like(tau[:1])])
         known = chunk.clamp(max=self.chunk.num_embeddings - 1)
         when = self.video_frame(tau + self.history)[None] + self.chunk(known)[:, None]
-        return torch.stack([block.read_video(s, when) for block, s in zip(self.blocks, states)])
+        read = [torch.cat([s.detach(), goal], dim=1) for s in states]
+        return torch.stack([block.read_video(s, when) for block, s in zip(self.blocks, read)])
 
     def forward(
         self, noisy: Tensor, t: Tensor, video: Tensor, state: Tensor, timing: Timing, mask: Tensor | None

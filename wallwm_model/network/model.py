@@ -73,7 +73,7 @@ class Observe(nn.Module):
         masks = mask[:, None].expand(-1, 1 + (past.shape[3] if self.past else 0), -1, -1)
         world = self.model.video(keyframes, text, history=past, masks=masks)
         return (
-            self.model.action.read_video(world.states, world.tau, chunk),
+            self.model.action.read_video(world.states, world.tau, chunk, world.groundings[-1].end),
             world.remaining * self.horizon,
             denormalise(world.sight.position),
         )

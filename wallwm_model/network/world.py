@@ -16,6 +16,7 @@ from wallwm_model.errors import SpecError
 from wallwm_model.network.caption import CaptionEncoder
 from wallwm_model.network.checks import expect, expect_batches
 from wallwm_model.network.config import NetworkConfig
+from wallwm_model.network.pointing import Pointers
 from wallwm_model.network.stem import Stem
 from wallwm_model.network.vae import build_codec
 from wallwm_model.network.video import MultiViewWan
@@ -55,6 +56,7 @@ class World:
             latent frame that the action tower may read.
         tau: (V*S,) int64, the latent frame of each of those tokens: 0 the keyframe, negative the past.
         sight: what the key points alone say, before any word was read.
+        named: (B, roles, slots + 1) logits, which things the text names; see `pointing.Pointers`.
         groundings: from every layer but the first; the last is the best.
         remaining: (B,) remaining length of the event / horizon.
         velocity: (B, V, C, F, h, w) for the future latents, or None without them.
@@ -63,6 +65,7 @@ class World:
     states: list[Tensor]
     tau: Tensor
     sight: Sight
+    named: Tensor
     groundings: list[Grounding]
     remaining: Tensor
     velocity: Tensor | None = None
@@ -122,6 +125,7 @@ class VideoTower(nn.Module):
             Stem(config.image, config.width, config.keypoints) for _ in ("fixed", "arm-mounted")
         )
         self.objects = Objects(6 * config.keypoints * config.views, slots, cubes, config.text_width)
+        self.pointers = Pointers(config.text_width, slots, config.queries * config.width)
         self.queries = nn.Parameter(torch.randn(config.views, config.queries, config.width) * 0.02)
         self.dit = MultiViewWan(views=config.views, **config.wan)
         query_width = config.views * config.queries * config.width
@@ -170,7 +174,9 @@ class VideoTower(nn.Module):
         later = 0 if noisy is None else noisy.shape[3]
         hidden, size, points = self._embed(keyframes, [x for x in (history, noisy) if x is not None])
         sight, things = self.objects(points)
-        text = repeat(torch.cat([text, things], dim=1), "b l d -> (b v) l d", v=views)
+        named, meant, summary = self.pointers(text, things)
+        hidden = self._ask(hidden, summary)
+        text = repeat(torch.cat([text, things, meant], dim=1), "b l d -> (b v) l d", v=views)
         clean = self.config.extras + (1 + past) * self.config.patches
         temb, modulation, words = self._times(text, t, clean, hidden.shape[1])
         order = [0, *range(-past, 0), *range(1, later + 1)]
@@ -188,7 +194,7 @@ class VideoTower(nn.Module):
             velocity = self.dit.velocity(states[-1][:, extras:], temb, len(order), size, size)
             velocity = velocity.unflatten(0, (batch, views))[:, :, :, 1 + past :]
         readable = order if read_future else order[: 1 + past]
-        return self._read(states, views, readable, sight, velocity)
+        return self._read(states, views, readable, sight, named, velocity)
 
     def _check(self, keyframes, text=None, history=None, noisy=None, t=None, masks=None) -> None:
         """Raises SpecError for inputs that do not fit the tower or each other."""
@@ -236,6 +242,12 @@ class VideoTower(nn.Module):
         hidden = torch.cat([keypoint, queries, first, embedded[:, self.config.patches :]], dim=1)
         return hidden, latents.shape[-1], torch.cat([points for *_, points in stems], dim=1)
 
+    def _ask(self, hidden: Tensor, summary: Tensor) -> Tensor:
+        """Let the query tokens of every view know from the beginning what the words name."""
+        extras, views = self.config.extras, self.config.views
+        asked = repeat(summary, "b (q d) -> (b v) q d", q=self.config.queries, v=views)
+        return torch.cat([hidden[:, :1], hidden[:, 1:extras] + asked, hidden[:, extras:]], dim=1)
+
     def _times(
         self, text: Tensor, t: Tensor | None, clean: int, length: int
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -254,7 +266,13 @@ class VideoTower(nn.Module):
         return per_token(temb, temb_later), per_token(modulation, modulation_later), words
 
     def _read(
-        self, states: list[Tensor], views: int, frames: list[int], sight: Sight, velocity: Tensor | None
+        self,
+        states: list[Tensor],
+        views: int,
+        frames: list[int],
+        sight: Sight,
+        named: Tensor,
+        velocity: Tensor | None,
     ) -> World:
         extras, patches = self.config.extras, self.config.patches
         length = extras + len(frames) * patches
@@ -263,4 +281,4 @@ class VideoTower(nn.Module):
         queries = [rearrange(s[:, 1:extras], "(b v) q d -> b (v q d)", v=views) for s in states]
         groundings = [head(q) for head, q in zip(self.grounding, queries[1:])]
         remaining = self.remaining(queries[-1]).squeeze(-1)
-        return World(kept, tau.to(sight.position.device), sight, groundings, remaining, velocity)
+        return World(kept, tau.to(named.device), sight, named, groundings, remaining, velocity)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wallwm_model.captions import UNSEEN_PAIRS, mirror
 from wallwm_model.data.mirror import mirror_frames, mirror_sample
+from wallwm_model.data.naming import named_things
 from wallwm_model.data.samples import SampleSet
 from wallwm_model.errors import SpecError
 from wallwm_model.network.action import WINDOWS
@@ -43,6 +44,7 @@ class Batch:
         window, chunk: (B,) int64, see `ActionTower`.
         position: (B, 9, 3) [m], position_mask (B, 9); yaw (B, 4) [rad].
         end: (B, 2, 3) pinch points at the event's end [m].
+        named: (B, 3) int64, which cube, pad and gripper the words name, see `data.naming`.
         event: (B,) event names.
         moments: (B, 1 + M + F) rows of `SampleSet.moments` of the keyframe, past and future latent frames;
             flip: (B,) bool, whether a row is mirrored.
@@ -63,6 +65,7 @@ class Batch:
     position_mask: Tensor
     yaw: Tensor
     end: Tensor
+    named: Tensor
     event: np.ndarray
     moments: np.ndarray
     flip: np.ndarray
@@ -130,7 +133,9 @@ class Loader:
         self.starts = data.rows[table.step[data.rows] == 0]
         self.latents = np.ceil(table.left / spec.steps_per_latent).astype(int)
         said = {str(c) for c in (*np.unique(data.columns["caption"]), *np.unique(table.instructions))}
-        self.tokens = {c: spec.tokenise(c) for c in said | {mirror(c) for c in said}}
+        said |= {mirror(c) for c in said}
+        self.tokens = {c: spec.tokenise(c) for c in said}
+        self.named = {c: named_things(c) for c in said}
 
     def event(self, step: int, *, video: bool = False, mixed: bool = False) -> Batch:
         """Chunks that end with their events.
@@ -223,6 +228,7 @@ class Loader:
             position_mask=torch.from_numpy(s["ground_mask"]),
             yaw=torch.from_numpy(s["ground_yaw"].astype(np.float32)),
             end=torch.from_numpy(s["end_gripper"].astype(np.float32)),
+            named=torch.from_numpy(np.stack([self.named[str(c)] for c in s["caption"]])),
             event=data.columns["event"][sample],
             moments=self._latent_moments(now, past, after),
             flip=flip,

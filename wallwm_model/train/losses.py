@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,8 +59,15 @@ def sight_loss(found: Sight | Grounding, batch: Batch) -> Tensor:
     return (place * mask).sum() / (3 * mask.sum()) + (yaw * cubes).sum() / cubes.sum()
 
 
+def naming_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """(B,) cross entropy of which things the words name."""
+    loss = F.cross_entropy(logits.flatten(0, 1), batch.named.flatten(), reduction="none")
+    return loss.unflatten(0, logits.shape[:2]).mean(1)
+
+
 def world_loss(world: World, batch: Batch, horizon: int, told: Tensor) -> dict[str, Tensor]:
-    """Sight; grounding at every depth; the event's end and remaining time where the text was `told` (B,)."""
+    """Sight; grounding at every depth; what is named, the event's end and remaining time where the text was
+    `told` (B,)."""
     share = told.float() / told.float().sum().clamp(min=1)
 
     def grounding(found: Grounding) -> Tensor:
@@ -72,13 +80,16 @@ def world_loss(world: World, batch: Batch, horizon: int, told: Tensor) -> dict[s
         "sight": sight_loss(world.sight, batch),
         "grounding": losses[-1] + 0.3 * sum(losses[:-1]),
         "remaining": 2 * (remaining * share).sum(),
+        "named": (naming_loss(world.named, batch) * share).sum(),
     }
 
 
 def look_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
-    """The cheap start of stage 1: key points alone must say where things are."""
+    """The cheap start of stage 1: key points alone must say where things are, words alone which are meant."""
+    video = task.model.video
     keyframes, *_ = relight(batch, task.config.relight, task.generator)
-    return {"sight": sight_loss(task.model.video.look(keyframes), batch)}
+    named = naming_loss(video.pointers.choose(video.captions(batch.tokens)), batch).mean()
+    return {"sight": sight_loss(video.look(keyframes), batch), "named": named}
 
 
 def video_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
@@ -195,7 +206,7 @@ def read_video(task: Task, batch: Batch, text: Tensor | None, level: Tensor) -> 
         else:
             world, repeats = _look_ahead(task, keyframes, text, past, future, masks, level)
     chunk = batch.chunk.repeat_interleave(config.draws // repeats, dim=0)
-    video = model.action.read_video(world.states, world.tau, chunk)
+    video = model.action.read_video(world.states, world.tau, chunk, world.groundings[-1].end)
     return video.repeat_interleave(repeats, dim=1)
 
 
@@ -229,17 +240,22 @@ def pinch(normal: Tensor, spec: ModelSpec) -> Tensor:
 
 @torch.no_grad()
 def validate_video(model: WallWM, batches: list[Batch], horizon: int) -> dict[str, float]:
-    """Median errors on held-out events: cubes and event ends [mm], remaining time [steps]."""
-    cube, end, remaining = [], [], []
+    """Errors on held-out events, medians: places [mm], the event's end [mm], also per event type, remaining time
+    [steps]; `named_error`: share of cubes, pads and grippers that are taken for others."""
+    place, end, remaining, named = [], [], [], []
     for batch in batches:
         world = look(model, batch)
-        found = world.groundings[-1]
-        error = (world.sight.position - normalise(batch.position)).norm(dim=-1) * WORLD_SCALE * 1e3
-        cube.append(error[batch.position_mask])
-        end.append(((found.end - normalise(batch.end)).norm(dim=-1) * WORLD_SCALE * 1e3).amax(-1))
+        miss = (world.sight.position - normalise(batch.position)).norm(dim=-1) * WORLD_SCALE * 1e3
+        place.append(miss[batch.position_mask])
+        miss = (world.groundings[-1].end - normalise(batch.end)).norm(dim=-1) * WORLD_SCALE * 1e3
+        end.append(miss.amax(-1))
         remaining.append((world.remaining * horizon - batch.remaining).abs())
-    medians = {"place_mm": cube, "end_mm": end, "remaining_steps": remaining}
-    return {k: float(torch.cat(v).median()) for k, v in medians.items()}
+        named.append((world.named.argmax(-1) != batch.named).float().flatten())
+    medians = {"place_mm": place, "end_mm": end, "remaining_steps": remaining}
+    found = {k: float(torch.cat(v).median()) for k, v in medians.items()}
+    found["named_error"] = float(torch.cat(named).mean())
+    events, end = np.concatenate([batch.event for batch in batches]), torch.cat(end).numpy()
+    return found | {f"{name}_end_mm": float(np.median(end[events == name])) for name in np.unique(events)}
 
 
 def look(model: WallWM, batch: Batch) -> World:
@@ -255,7 +271,7 @@ def validate_action(model: WallWM, batches: list[Batch], spec: ModelSpec) -> dic
     errors: dict[str, list[float]] = {}
     for batch in batches:
         world = look(model, batch)
-        video = model.action.read_video(world.states, world.tau, batch.chunk)
+        video = model.action.read_video(world.states, world.tau, batch.chunk, world.groundings[-1].end)
         timing = Timing(batch.length, batch.window)
 
         def clean(x, t):

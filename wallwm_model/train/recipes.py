@@ -10,8 +10,8 @@ from wallwm_model.errors import SpecError
 # What each stage trains; all else is frozen (method.md, section 6). The codec is always frozen. The nano's
 # caption encoder stands in for T5 and, having no weights to start from, trains with the video stage.
 PARTS = {
-    "video": ("video.captions", "video.stems", "video.objects", "video.queries", "video.dit", "video.grounding",
-              "video.remaining"),
+    "video": ("video.captions", "video.stems", "video.objects", "video.pointers", "video.queries", "video.dit",
+              "video.grounding", "video.remaining"),
     "action": ("action",),
     "adapt": ("video.dit", "action"),
 }  # fmt: skip
@@ -116,8 +116,8 @@ class Recipe:
 NANO = Recipe(
     "nano",
     {
-        "video": TrainConfig(steps=2500, look_steps=1300, batch=32),
-        "action": TrainConfig(steps=1300, batch=20),
+        "video": TrainConfig(steps=4000, look_steps=1500, batch=32, decay=0.3),
+        "action": TrainConfig(steps=2500, batch=20),
     },
 )
 RECIPES = {
