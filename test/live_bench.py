@@ -198,6 +198,10 @@ class LiveBench:
         self.until(self._clients[name].service_is_ready)
         return self.wait(self._clients[name].call_async(request))
 
+    def between(self, function, *arguments) -> None:
+        """Let the executor call it between two waits: what is waited for must not be destroyed meanwhile."""
+        self.wait(self._executor.create_task(function, *arguments))
+
     def change(self, node: str, transition: int) -> bool:
         """Ask a lifecycle node for a transition."""
         return self.call(
@@ -263,7 +267,7 @@ class LiveBench:
             return until()
 
         self.until(shown)
-        self.node.destroy_publisher(publisher)
+        self.between(self.node.destroy_publisher, publisher)
 
     def errors(self, node: str) -> list[str]:
         """What a node has logged as errors."""

@@ -187,7 +187,7 @@ def test_masks_can_be_switched_on_while_the_node_runs_and_be_looked_at(bench, me
     finally:
         switched_off = {"frustum_mask": False, "mask_method": "frustum", "publish_sight": False}
         assert bench.set("policy_node", **switched_off) == ""
-        bench.node.destroy_subscription(listener)
+        bench.between(bench.node.destroy_subscription, listener)
     reports = len(bench.latencies)
     assert Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED
     bench.until(lambda: len(bench.latencies) > reports)

@@ -72,7 +72,7 @@ def test_the_policy_beats_while_it_is_active_and_takes_leave(bench):
     assert {beat.frame_id for beat in list(beats)} == {""}
     assert bench.change("policy_node", Transition.TRANSITION_DEACTIVATE)
     bench.until(lambda: beats[-1].frame_id == LEAVING)
-    bench.node.destroy_subscription(ear)
+    bench.between(bench.node.destroy_subscription, ear)
 
 
 def test_cancelling_stops_the_arm_and_reports_how_far_it_came(bench):

@@ -109,7 +109,7 @@ def test_simulated_time_that_does_not_come_or_stops_is_named_and_comes_back(benc
         assert result.error_code == Outcome.NO_OBSERVATION and "/clock has stood still" in result.error_text
     finally:
         assert bench.set("policy_node", use_sim_time=False) == ""
-        bench.node.destroy_timer(timer)
-        bench.node.destroy_publisher(publisher)
+        bench.between(bench.node.destroy_timer, timer)
+        bench.between(bench.node.destroy_publisher, publisher)
     bench.until(lambda: Event(bench, RETRACT, duration_s=0.3).result()[1].error_code == Outcome.SUCCEEDED)
     bench.until(lambda: int(values(bench.diagnosed["policy_node: clock"])["jumps"]) >= 2)
