@@ -126,7 +126,10 @@ CALLS = {
         lambda: MODEL.video(torch.zeros(1, 3, 3, 64, 64), LOOK["text"], noisy=DREAM["noisy"]),
         "noisy latents and their noise level t go together; found only noisy",
     ),
-    "byte keyframes": (lambda: MODEL.video.look(torch.zeros(1, 3, 3, 64, 64, dtype=torch.uint8)), "keyframes must be .* float"),
+    "byte keyframes": (
+        lambda: MODEL.video.look(torch.zeros(1, 3, 3, 64, 64, dtype=torch.uint8), LOOK["text"]),
+        "keyframes must be .* float",
+    ),
     "masks of fewer frames": (
         lambda: MODEL.video(
             torch.zeros(1, 3, 3, 64, 64), LOOK["text"], noisy=DREAM["noisy"], t=DREAM["t"],

@@ -136,11 +136,16 @@ class VideoTower(nn.Module):
             nn.LayerNorm(query_width), nn.Linear(query_width, 128), nn.SiLU(), nn.Linear(128, 1)
         )
 
-    def look(self, keyframes: Tensor) -> Sight:
-        """Keyframes (B, V, 3, H, W) in [-1, 1] -> where things are, by the key points alone."""
-        self._check(keyframes)
+    def look(self, keyframes: Tensor, text: Tensor) -> tuple[Sight, Tensor]:
+        """Where things are, by the key points alone, and which of them the words name.
+
+        Args:
+            keyframes: (B, V, 3, H, W) in [-1, 1].
+            text: (B, L, text_width).
+        """
+        self._check(keyframes, text)
         points = torch.cat([points for *_, points in self._stems(keyframes)], dim=1)
-        return self.objects(points)[0]
+        return self.objects(points)[0], self.pointers.choose(text)
 
     def forward(
         self,

@@ -88,8 +88,8 @@ def look_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
     """The cheap start of stage 1: key points alone must say where things are, words alone which are meant."""
     video = task.model.video
     keyframes, *_ = relight(batch, task.config.relight, task.generator)
-    named = naming_loss(video.pointers.choose(video.captions(batch.tokens)), batch).mean()
-    return {"sight": sight_loss(video.look(keyframes), batch), "named": named}
+    sight, named = video.look(keyframes, video.captions(batch.tokens))
+    return {"sight": sight_loss(sight, batch), "named": naming_loss(named, batch).mean()}
 
 
 def video_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
