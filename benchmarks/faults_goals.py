@@ -9,6 +9,7 @@ from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
+from wallwm_ros.bridge.goal_client import send_goal
 from wallwm_ros.bridge.planner import CODES
 
 EVENT, UNIFIED = "event", "unified"
@@ -38,7 +39,7 @@ class Goals:
             request = ExecuteEvent.Goal(caption=words, **fields)
         else:
             request = ExecuteTask.Goal(instruction=words, **fields)
-        sent = Sent(self.seat, client.send_goal_async(request))
+        sent = Sent(self.seat, send_goal(self.seat.node, client, request))
         self.sent.append(sent)
         return sent
 

@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from wallwm_model.errors import WallWMError
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
+from wallwm_ros.bridge.goal_client import send_goal
 from wallwm_ros.bridge.planner import Planner
 from wallwm_ros.cli.processes import NodeGroup
 from wallwm_ros.demo import domain
@@ -112,7 +113,7 @@ class Live:
     def _send(self, kind: Any, goal: Any) -> Goal:
         client = self._goals[kind]
         self.until(client.server_is_ready, "policy_node's actions")
-        sent = client.send_goal_async(goal)
+        sent = send_goal(self.node, client, goal)
         self.until(sent.done, "an answer to a goal")
         return Goal(sent.result())
 

@@ -15,19 +15,21 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
+from service_calls import answer
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from wallwm_msgs.msg import ActionChunk, ControlStatus
 from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.chunks import chunk_to_message
+from wallwm_ros.bridge.lifecycle_client import LifecycleClient
 from wallwm_ros.bridge.stamps import to_stamp
 from wallwm_ros.core.chunk import Chunk
 from wallwm_ros.core.config import load_robot
@@ -76,6 +78,7 @@ class ControlBench:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=number)
         self.node = rclpy.create_node("arm", context=self._context)
+        self._lifecycle = LifecycleClient(self.node, "control_node")
         self._chunks = self.node.create_publisher(ActionChunk, "/action_chunk", qos.CHUNK)
         self._clock = self.node.create_publisher(Clock, "/clock", qos.CLOCK)
         kinds = {"JointState": JointState, "PoseStamped": PoseStamped}
@@ -153,8 +156,7 @@ class ControlBench:
 
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition."""
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return self.call(ChangeState, "change_state", request).success
+        return self._lifecycle.change(transition)
 
     def state(self) -> int:
         """The node's lifecycle state."""
@@ -175,8 +177,7 @@ class ControlBench:
         """The answer of one of the node's services."""
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, f"/control_node/{name}")
-        self.until(self._clients[name].service_is_ready)
-        return self.wait(self._clients[name].call_async(request))
+        return answer(self.until, self._clients[name], request)
 
     def wait(self, future):
         """The result of a future."""

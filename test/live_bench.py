@@ -16,7 +16,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
@@ -24,12 +24,15 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
+from service_calls import answer
 from std_msgs.msg import String
 
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
 from wallwm_msgs.msg import ActionChunk, ControlStatus
 from wallwm_ros.bridge import qos
 from wallwm_ros.bridge.diagnostics import CAMERAS, latency_from_message
+from wallwm_ros.bridge.goal_client import send_goal
+from wallwm_ros.bridge.lifecycle_client import LifecycleClient
 from wallwm_ros.bridge.sim import image_message
 
 HERE = Path(__file__).parent
@@ -43,8 +46,8 @@ class Event:
     def __init__(self, bench: LiveBench, caption: str, **fields) -> None:
         self.bench, self.feedback = bench, []
         goal = ExecuteEvent.Goal(caption=caption, **fields)
-        sent = bench.events.send_goal_async(goal, lambda message: self.feedback.append(message.feedback))
-        self.handle = bench.wait(sent)
+        heard = self.feedback.append
+        self.handle = bench.wait(send_goal(bench.node, bench.events, goal, lambda m: heard(m.feedback)))
         self._result = self.handle.get_result_async()
 
     @property
@@ -102,7 +105,7 @@ class LiveBench:
         self.lens: dict[str, float] = {}
         self.log: list[Log] = []
         self.status: ControlStatus | None = None
-        self._obeyed, self._clients = "", {}
+        self._obeyed, self._clients, self._lifecycles = "", {}, {}
         self._listen()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -192,11 +195,10 @@ class LiveBench:
         return future.result()
 
     def call(self, kind, name, request):
-        """Call a service once."""
+        """The answer of a service."""
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
-        self.until(self._clients[name].service_is_ready)
-        return self.wait(self._clients[name].call_async(request))
+        return answer(self.until, self._clients[name], request)
 
     def between(self, function, *arguments) -> None:
         """Let the executor call it between two waits: what is waited for must not be destroyed meanwhile."""
@@ -204,9 +206,9 @@ class LiveBench:
 
     def change(self, node: str, transition: int) -> bool:
         """Ask a lifecycle node for a transition."""
-        return self.call(
-            ChangeState, f"/{node}/change_state", ChangeState.Request(transition=Transition(id=transition))
-        ).success
+        if node not in self._lifecycles:
+            self._lifecycles[node] = LifecycleClient(self.node, node)
+        return self._lifecycles[node].change(transition)
 
     def bring_up(self, node: str) -> None:
         """Configure and activate."""

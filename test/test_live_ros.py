@@ -22,6 +22,7 @@ from tiny_engine import STEPS  # noqa: E402
 
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask  # noqa: E402
 from wallwm_ros.bridge.diagnostics import latency_from_message  # noqa: E402
+from wallwm_ros.bridge.goal_client import send_goal  # noqa: E402
 from wallwm_ros.bridge.heartbeat import LEAVING  # noqa: E402
 from wallwm_ros.core.events import ControlState, Outcome, Stage  # noqa: E402
 
@@ -170,7 +171,7 @@ def test_without_a_camera_or_with_a_wrong_picture_nothing_is_inferred(bench):
 
 
 def test_a_whole_task_is_refused_as_long_as_the_bundle_has_events_only(bench):
-    handle = bench.wait(bench.tasks.send_goal_async(ExecuteTask.Goal(instruction="tidy up")))
+    handle = bench.wait(send_goal(bench.node, bench.tasks, ExecuteTask.Goal(instruction="tidy up")))
     result = bench.wait(handle.get_result_async()).result
     assert result.error_code == Outcome.REFUSED
     assert "needs a bundle with unified mode; this one has: event" in result.error_text

@@ -14,6 +14,7 @@ from live_bench import Event  # noqa: E402
 from live_stage import REACH, RETRACT, ready, serve  # noqa: E402
 
 from wallwm_msgs.action import ExecuteTask  # noqa: E402
+from wallwm_ros.bridge.goal_client import send_goal  # noqa: E402
 from wallwm_ros.core.config import load_robot  # noqa: E402
 from wallwm_ros.core.events import ControlState, Outcome, Stage  # noqa: E402
 
@@ -27,8 +28,8 @@ class Task(Event):
     def __init__(self, bench, instruction, **fields):
         self.bench, self.feedback = bench, []
         goal = ExecuteTask.Goal(instruction=instruction, **fields)
-        sent = bench.tasks.send_goal_async(goal, lambda message: self.feedback.append(message.feedback))
-        self.handle = bench.wait(sent)
+        heard = self.feedback.append
+        self.handle = bench.wait(send_goal(bench.node, bench.tasks, goal, lambda m: heard(m.feedback)))
         self._result = self.handle.get_result_async()
 
     def reach(self, chunk):

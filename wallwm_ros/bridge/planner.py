@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from wallwm_model.errors import WallWMError
 from wallwm_msgs.action import ExecuteEvent
 from wallwm_msgs.srv import JudgeScene, ResetScene
+from wallwm_ros.bridge.goal_client import send_goal
 from wallwm_ros.bridge.lifecycle_client import LifecycleClient
 
 CODES = {
@@ -146,7 +147,8 @@ class Planner:
 
         self._wait_for(self._events.server_is_ready, "policy_node's action /execute_event", 30.0)
         goal = ExecuteEvent.Goal(caption=caption, policy=ExecuteEvent.Goal.REPLACE)
-        handle = self._finish(self._events.send_goal_async(goal, feedback), "answer to the goal", heard, 30.0)
+        sent = send_goal(self._node, self._events, goal, feedback)
+        handle = self._finish(sent, "answer to the goal", heard, 30.0)
         if not handle.accepted:
             reason = self.complaint("policy_node") or "policy_node did not accept the goal"
             return EventOutcome(ExecuteEvent.Result.REFUSED, "refused", reason, 0, 0, 0.0, 0.0)
