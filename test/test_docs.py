@@ -31,6 +31,7 @@ SMALL = {
     "demo": DEMO,
     "data sim": "--episodes 3 --workers 1",
     "train nano": "--steps 2 --processes 1",
+    "distill nano": "--updates 1 --processes 1",
     "calibrate board": "",
     "calibrate practice": "--views 14 --poses 12",
     "calibrate intrinsics": "--out {out}/report",

@@ -241,5 +241,5 @@ def test_rate_warms_up_and_falls_to_zero():
 def test_missing_data_and_unknown_stage_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="expected a finished data folder"):
         EventDataset(tmp_path)
-    with pytest.raises(SpecError, match="video, action, adapt; found 'x'"):
+    with pytest.raises(SpecError, match="video, action, adapt, distill; found 'x'"):
         Stage("x", small_model(), small_spec(), CONFIG, tmp_path)

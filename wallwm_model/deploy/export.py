@@ -34,7 +34,7 @@ from wallwm_model.network.model import Act, Decode, Imagine, Observe, WallWM
 from wallwm_model.network.weights import load_weights
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train import language_recipes
-from wallwm_model.train.recipes import STAGES
+from wallwm_model.train.recipes import PARTS
 
 
 def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
@@ -45,7 +45,7 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
     """
     spec = ModelSpec.load(folder / "spec.json")
     model = WallWM(preset(spec.preset), spec)
-    for stage in STAGES:
+    for stage in PARTS:
         path = folder / f"{stage}-ema.safetensors"
         if path.is_file():
             load_weights(model, path)
@@ -63,7 +63,7 @@ def export(trained: Path, out: Path, **facts) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "spec.json").write_text(spec.to_json())
     export_graphs(model, spec, out, language)
-    for stage in (*STAGES, *language_recipes.STAGES):
+    for stage in (*PARTS, *language_recipes.STAGES):
         if (trained / f"{stage}.png").is_file():
             shutil.copy(trained / f"{stage}.png", out / f"loss-{stage}.png")
     write_manifest(out, model=spec.name, **facts)

@@ -32,7 +32,7 @@ from wallwm_model.train.losses import (
     video_loss,
 )
 from wallwm_model.train.parallel import Optimiser, broadcast, world
-from wallwm_model.train.recipes import PARTS, STAGES, TrainConfig
+from wallwm_model.train.recipes import PARTS, TrainConfig
 from wallwm_model.train.sharding import gather, local, put, shard
 from wallwm_model.train.sight import SightTable
 
@@ -60,8 +60,8 @@ class Stage:
         self, name: str, model: WallWM, spec: ModelSpec, config: TrainConfig, folder: Path,
         sight: SightTable | None = None, sharded: bool = False,
     ):  # fmt: skip
-        if name not in STAGES:
-            raise SpecError(f"stage must be one of {', '.join(STAGES)}; found {name!r}")
+        if name not in PARTS:
+            raise SpecError(f"stage must be one of {', '.join(PARTS)}; found {name!r}")
         self.name, self.model, self.spec, self.config, self.folder = name, model, spec, config, folder
         self.sight, self.sharded = sight, sharded
         model.requires_grad_(False)
@@ -240,11 +240,12 @@ def build(spec: ModelSpec, folder: Path, stage: str) -> WallWM:
     torch.manual_seed(0)
     model = WallWM(preset(spec.preset), spec)
     model.video.stems.to(memory_format=torch.channels_last)
-    for earlier in STAGES[: STAGES.index(stage)]:
+    before = tuple(PARTS)[: tuple(PARTS).index(stage)]
+    for earlier in before:
         path = folder / f"{earlier}-ema.safetensors"
         if path.is_file():
             load_weights(model, path)
-        elif earlier in ("video", "action")[: STAGES.index(stage)]:
+        elif earlier in ("video", "action"):
             raise SpecError(f"the {stage} stage needs the {earlier} stage's weights at {path}; found none")
     return model
 

@@ -14,8 +14,9 @@ PARTS = {
               "video.grounding", "video.remaining"),
     "action": ("action",),
     "adapt": ("video.dit", "action"),
+    "distill": ("video.dit", "action"),
 }  # fmt: skip
-STAGES = tuple(PARTS)
+STAGES = ("video", "action", "adapt")  # of a training; "distill" makes a student of what they gave
 
 
 def within(config: object, low: float, high: float | None, *names: str) -> None:
@@ -116,8 +117,8 @@ class Recipe:
 NANO = Recipe(
     "nano",
     {
-        "video": TrainConfig(steps=4000, look_steps=1500, batch=32, decay=0.3),
-        "action": TrainConfig(steps=2500, batch=20),
+        "video": TrainConfig(steps=3000, look_steps=1500, batch=32, decay=0.3),
+        "action": TrainConfig(steps=2000, batch=20),
     },
 )
 RECIPES = {

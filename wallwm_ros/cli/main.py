@@ -30,6 +30,7 @@ ORDER = (
     "bench",
     "data",
     "train",
+    "distill",
     "export",
     "eval",
     "engine",
