@@ -35,9 +35,9 @@ def _side_by_side(env: Mapping[str, str]) -> int:
     """All tests in two processes, each in a ROS domain of its own -> exit code."""
     domains = [str(number) for number in random.SystemRandom().sample(range(1, 102), 2)]
     with tempfile.TemporaryFile() as kept:
-        others = _start(["-m", OTHERS], {**env, "ROS_DOMAIN_ID": domains[0]}, kept.fileno())
+        others = _start(["-m", OTHERS, "--durations=15"], {**env, "ROS_DOMAIN_ID": domains[0]}, kept.fileno())
         try:
-            live = _start(["-m", LIVE], {**env, "ROS_DOMAIN_ID": domains[1]}).wait()
+            live = _start(["-m", LIVE, "--durations=5"], {**env, "ROS_DOMAIN_ID": domains[1]}).wait()
             print("The other tests, which ran beside these:", flush=True)
         finally:  # after Ctrl-C too, which they have heard as well
             code = others.wait()
