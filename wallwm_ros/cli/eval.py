@@ -62,6 +62,45 @@ def modes(
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
+@app.command()
+def video(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")] = Path("models/nano"),
+    data: Annotated[Path, typer.Option(help="Folder written by `wallwm data sim`.")] = Path("data/sim"),
+    events: Annotated[int, typer.Option(min=1, help="Held-out events.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of the video.")] = 10,
+    strips: Annotated[int, typer.Option(min=0, help="Of so many events pictures are written.")] = 4,
+    pictures: Annotated[Path, typer.Option(help="Folder for them.")] = Path("runs/video"),
+    engine: Annotated[str, typer.Option(help="Inference engine.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 1,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Video that a bundle predicts of held-out events: PSNR, SSIM, LPIPS beside copying the last picture."""
+    from rich.console import Console
+
+    from wallwm_model.engines import load_engine
+    from wallwm_model.eval.video import predict
+    from wallwm_model.eval.video_metrics import compare, write_strip
+
+    _, folder = _named(str(bundle))
+    with Console().status("") as status:
+
+        def report(done: int) -> None:
+            status.update(f"{done} of {events} events")
+
+        clips = predict(
+            load_engine(folder, engine, threads), data, events, euler_steps=steps, seed=0, report=report
+        )
+        status.update("comparing")
+        found = compare(clip for cameras in clips for clip in cameras)
+    for event in range(min(strips, len(clips))):
+        for clip, camera in zip(clips[event * len(clips) // strips], ("head", "left", "right"), strict=False):
+            write_strip(clip, pictures / f"{event}-{camera}.png")
+    _show_video(found, len(clips))
+    if out is not None:
+        body = {"events": len(clips), "denoising_steps": steps} | found
+        out.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+
+
 def _named(text: str) -> tuple[str, Path]:
     """`NAME=FOLDER` or `FOLDER` -> name, folder; relative ones may also lie in the package's share."""
     from wallwm_ros.core.paths import data_path
@@ -94,4 +133,17 @@ def _show(by_scene: dict) -> None:
                 low, high = (100 * value for value in row["interval95"])
                 count = f"{row['success']} / {row['episodes']}"
                 table.add_row(name, task, variation, count, f"{low:.1f} to {high:.1f} %")
+    Console().print(table)
+
+
+def _show_video(found: dict, events: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"predicted video of {events} held-out events")
+    for column in ("", "PSNR [dB]", "SSIM", "LPIPS"):
+        table.add_column(column)
+    for name, shown in (("predicted", "predicted"), ("copy", "last picture copied"), ("better", "share better")):
+        row = found[name]
+        table.add_row(shown, f"{row['psnr']:.2f}", f"{row['ssim']:.3f}", f"{row['lpips']:.3f}")
     Console().print(table)
