@@ -118,7 +118,7 @@ NANO = Recipe(
     "nano",
     {
         "video": TrainConfig(steps=3000, look_steps=1500, batch=32, decay=0.3),
-        "action": TrainConfig(steps=2000, batch=20),
+        "action": TrainConfig(steps=1600, batch=20),
     },
 )
 RECIPES = {
