@@ -16,14 +16,16 @@ LONG_S = 3.0
 PATIENT = {"max_observation_age_ms": 2000.0, "max_observation_spread_ms": 1000.0, "control_timeout_s": 4.0}
 
 
-def serve(folder: Path, bundle: str = "sound", **parameters: object) -> Iterator[LiveBench]:
-    """policy_node with the tiny engine, an active control_node and the tiny robot, until it is closed."""
+def serve(
+    folder: Path, bundle: str = "sound", node: str = "tiny_policy_node.py", **parameters: object
+) -> Iterator[LiveBench]:
+    """policy_node with the tiny engine, or another `node`, an active control_node and the tiny robot, until it is closed."""
     bench = LiveBench(int(os.environ.get("ROS_DOMAIN_ID") or 43), folder)
     policy = _arguments(model=folder / bundle, observation_timeout_s=3.0, **PATIENT, **parameters)
     control = _arguments(joint_state_timeout_s=5.0, heartbeat_timeout_s=5.0)
     try:
         bench.start("tiny_robot", str(HERE / "tiny_robot.py"))
-        bench.start("policy_node", str(HERE / "tiny_policy_node.py"), *policy)
+        bench.start("policy_node", str(HERE / node), *policy)
         bench.start("control_node", "-m", "wallwm_ros.nodes.control_node", *control)
         bench.bring_up("control_node")
         bench.until(bench.events.server_is_ready)

@@ -29,6 +29,10 @@ class EngineError(WallWMError):
     """An inference engine cannot be loaded or failed while running."""
 
 
+class WireError(EngineError):
+    """A message between an engine's server and its client is malformed, too large, or of another meaning."""
+
+
 class SimulationError(WallWMError):
     """The simulator was asked for something that it does not have."""
 

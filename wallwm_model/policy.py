@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Chunk:
         remaining_s: the model's own estimate of what is left of the present event [s].
         preprocess_s, observe_s, act_s: where the time went [s].
         thought: what led to it, where the text side reasoned; not in words yet (`Policy.explain`).
+        waits_s: the parts of observe_s and act_s in which a remote engine had to wait, `network` and `queue` [s];
+            empty for an engine of this process.
     """
 
     actions: np.ndarray
@@ -36,6 +38,7 @@ class Chunk:
     observe_s: float
     act_s: float
     thought: Thought | None = None
+    waits_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def reasoning(self) -> str:
@@ -188,6 +191,7 @@ class Policy:
             observe_s=observed - prepared,
             act_s=time.perf_counter() - observed,
             thought=self._thought(context),
+            waits_s=getattr(self.engine, "waits_s", dict)(),
         )
 
     def _thought(self, context: Context) -> Thought | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wallwm_model.engines import ENGINES
+from wallwm_model.engines.address import SCHEMES
 from wallwm_model.errors import ConfigError
 from wallwm_model.spec import CONDITIONERS, SOURCES
 from wallwm_ros.core.options import check_all, option
@@ -25,7 +26,9 @@ class PolicyConfig:
 
     robot: str = option("sim", ROBOT)
     model: str = option("models/nano", "engine bundle: a directory, or a path inside the package's share")
-    engine: str = option("auto", "inference engine", choices=("auto", *ENGINES))
+    engine: str = option(
+        "auto", "inference engine, here or at an address", choices=("auto", *ENGINES), beginnings=SCHEMES
+    )
     engine_threads: int = option(2, "threads of the inference engine", low=1, high=64)
     mode: str = option("event", "how chunks are made", choices=("event", "unified"), live=True)
     euler_steps: int = option(0, "denoising steps; 0: as the model was validated", low=0, high=50)

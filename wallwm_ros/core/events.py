@@ -129,7 +129,8 @@ class Plan:
         step_s: duration of one step [s].
         remaining_s: the model's estimate of what is left of the event when it was seen [s].
         observation_stamp_ns: when the oldest part of the observation was taken [ns].
-        timings_ms: stage -> time it took [ms]: decode, preprocess, observe, act; and mask, where one is made.
+        timings_ms: stage -> time it took [ms]: decode, preprocess, observe, act; mask, where one is made; and of
+            observe and act together, where the engine is remote, network and queue.
         thought: what led to it, where the model reasons; read after the plan was handed out.
     """
 

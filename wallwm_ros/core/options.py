@@ -26,6 +26,7 @@ class Option:
         unit: e.g. `Hz`, `s`, `ms`; empty where it has none.
         low, high: allowed range, both included; None = open.
         choices: allowed values, if they can be listed.
+        beginnings: text that begins with one of these is allowed beside the choices.
         live: may change while the node is configured; others only before.
     """
 
@@ -37,6 +38,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     choices: tuple[Any, ...] = ()
+    beginnings: tuple[str, ...] = ()
     live: bool = False
 
     @property
@@ -49,7 +51,8 @@ class Option:
     def valid(self) -> str:
         """What is allowed, in words; empty = anything of its type."""
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
+            listed = [*map(str, self.choices), *(f"{text}..." for text in self.beginnings)]
+            return "one of " + ", ".join(listed)
         if self.low is not None and self.high is not None:
             return f"{self.low:g} to {self.high:g}"
         if self.low is not None:
@@ -74,7 +77,8 @@ class Option:
         if type(value) is not self.type or (self.type is float and not math.isfinite(value)):
             raise ConfigError(f"{self.name} must be {_WORDS[self.type]}{self._valid_clause}; found {value!r}")
         outside = (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
-        if outside or (self.choices and value not in self.choices):
+        known = value in self.choices or (self.beginnings and value.startswith(self.beginnings))
+        if outside or (self.choices and not known):
             unit = f" [{self.unit}]" if self.unit else ""
             raise ConfigError(f"{self.name}{unit} must be {self.valid}; found {value!r}")
         return value
@@ -88,7 +92,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a finite number"
 
 
 def option(default: Any, description: str, unit: str = "", **limits: Any) -> Any:
-    """A dataclass field with an `Option` behind it; `limits`: low, high, choices, live."""
+    """A dataclass field with an `Option` behind it; `limits`: low, high, choices, beginnings, live."""
     metadata = {"description": description, "unit": unit, **limits}
     return dataclasses.field(default=default, metadata=metadata)
 
