@@ -38,17 +38,23 @@ SMALL = {
     "calibrate handeye": "--out {out}/report",
     "calibrate export": "",
     "calibrate check": "",
+    "export --bundle": "--observations 2 --error 1",
     "export": "",
+    "engine list": "",
+    "engine check": "",
     "eval modes": "--episodes 1",
     "up": "",
+    "serve": "--port 0 --threads 1",
     "bench calibration": "--quick",
     "bench model": "--quick",
+    "bench engine": "--quick --episodes 1",
+    "bench lengths": "--quick",
     "bench runtime": "--quick",
     "bench faults": "--only NaN --runs 1",
     "bench soak": "--minutes 0.1",
     "bench": "--seconds 1",
 }
-STOPPED = {"up"}  # runs until Ctrl-C
+STOPPED = {"up": "active", "serve": "serving"}  # runs until Ctrl-C, and says this when it is ready
 SELF = {"test"}  # the run that this test is part of
 PATIENCE_S = 1200  # a hang ends the test; nothing is judged by how long it took
 
@@ -94,7 +100,7 @@ def test_command_of_the_documentation(line, out):
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         if key in STOPPED:
-            _wait_for(process, "active")
+            _wait_for(process, STOPPED[key])
             process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=PATIENCE_S)[0]
     finally:

@@ -243,7 +243,7 @@ def test_manifest_cannot_point_outside_its_folder(bundle):
 
 
 def test_unknown_engine_and_unreadable_graph_are_refused(bundle):
-    with pytest.raises(EngineError, match="auto or one of openvino, onnx; found 'magic'"):
+    with pytest.raises(EngineError, match="auto, one of openvino, onnx, .*found 'magic'"):
         load_engine(bundle, "magic")
-    with pytest.raises(EngineError, match="refused the graphs"):
+    with pytest.raises(BundleError, match="must be a sound ONNX graph"):
         load_engine(bundle)

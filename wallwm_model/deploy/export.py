@@ -8,10 +8,12 @@
 | imagine | images, text, mask, noisy (1, V, C, F, h, w), t (1,) | velocity, as noisy |
 | decode | images, latents (1, V, C, F, h, w) | pictures (1, V, 4*F, H, W, 3) in [0, 1] |
 | act | noisy (1, T, D), t (1, T), video, state (1, D), window (1,) int64 | clean (1, T, D) |
+| act_16 ... | as act, T fixed, and steps (1,) int64, the chunk's own length | clean (1, T, D) |
 | reason | images, tokens (1, L) int64 | vlm (1, L, width), staircase (1, K_c, width), latents (1, K_c, W), caption (1, L, words), remaining (1,) |
 | explain | latents, tokens (1, M) int64 | logits (1, M, words) |
 
-`reason` and `explain` are there where the language side was trained too.
+`reason` and `explain` are there where the language side was trained too; `act_16` and so on instead of `act` where
+lengths were asked for.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import onnx
 import torch
 from onnx import ModelProto
 
-from wallwm_model.bundle import WEIGHTS, write_manifest
+from wallwm_model.bundle import WEIGHTS, read_manifest, verify, verify_graphs
 from wallwm_model.deploy.language import PART, load_language, reasoning, trace_language
+from wallwm_model.deploy.lengths import ActOfLength, check_lengths
+from wallwm_model.deploy.source import read_graphs
 from wallwm_model.deploy.tracing import trace
-from wallwm_model.deploy.weights import WeightFile
+from wallwm_model.deploy.weights import FOLDED, read_part
+from wallwm_model.deploy.writing import Options, Say, Source, write, write_graphs
 from wallwm_model.errors import BundleError
 from wallwm_model.network.config import preset
 from wallwm_model.network.language.model import Language
@@ -54,47 +58,92 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
     return model.half().float().eval().requires_grad_(False), spec
 
 
-def export(trained: Path, out: Path, **facts) -> None:
-    """Write the bundle of the model in folder `trained`; `facts` go into its manifest."""
+def export(
+    trained: Path,
+    out: Path,
+    options: Options = Options(),
+    lengths: tuple[int, ...] = (),
+    say: Say = lambda text: None,
+    **facts,
+) -> None:
+    """Write the bundle of the model in folder `trained`; `facts` go into its manifest.
+
+    Args:
+        lengths: of the chunks that get an `act` graph of their own; none: one graph for all.
+    """
+    source = from_training(trained, lengths, say)
+    out.mkdir(parents=True, exist_ok=True)
+    for stage in (*PARTS, *language_recipes.STAGES):
+        if (trained / f"{stage}.png").is_file():
+            shutil.copy(trained / f"{stage}.png", out / f"loss-{stage}.png")
+    write(source, out, options, say, **facts)
+
+
+def convert(bundle: Path, out: Path, options: Options, say: Say = lambda text: None, **facts) -> None:
+    """Write a finished bundle anew, in another precision or with other steps.
+
+    Raises:
+        BundleError: the bundle is altered, is of 8 bits already, or is the folder to write.
+    """
+    if out.resolve() == bundle.resolve():
+        raise BundleError(f"a bundle must be converted into another folder; found {out} twice")
+    said = read_manifest(bundle)
+    kept = {key: said[key] for key in ("training", "distillation") if key in said}
+    write(from_bundle(bundle), out, options, say, **kept, **facts)
+
+
+def from_training(trained: Path, lengths: tuple[int, ...] = (), say: Say = lambda text: None) -> Source:
+    """The trained model as graphs.
+
+    Raises:
+        BundleError, SpecError: weights that are missing or of another architecture.
+    """
     model, spec = load_trained(trained)
     language = load_language(trained, model.config)
     if language is not None:
         spec = reasoning(spec, language)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "spec.json").write_text(spec.to_json())
-    export_graphs(model, spec, out, language)
-    for stage in (*PARTS, *language_recipes.STAGES):
-        if (trained / f"{stage}.png").is_file():
-            shutil.copy(trained / f"{stage}.png", out / f"loss-{stage}.png")
-    write_manifest(out, model=spec.name, **facts)
+    say("tracing the graphs")
+    return source_of(model, spec, language, lengths)
+
+
+def source_of(
+    model: WallWM, spec: ModelSpec, language: Language | None = None, lengths: tuple[int, ...] = ()
+) -> Source:
+    """A model in memory as graphs, with its weights."""
+    check_lengths(lengths, spec)
+    graphs, said = trace_graphs(model, spec, lengths), {}
+    if language is not None:
+        graphs |= trace_language(language, spec.horizon)
+        said = {f"{PART}{name}": value for name, value in language.state_dict().items()}
+    return Source(spec, graphs, model.state_dict(), said)
+
+
+def from_bundle(folder: Path) -> Source:
+    """A finished bundle as graphs.
+
+    Raises:
+        BundleError: it is altered, or of 8 bits already.
+    """
+    spec = verify(folder)
+    if any(graph.weights["int8"] or graph.weights["fp8"] for graph in verify_graphs(folder).values()):
+        raise BundleError(f"a bundle of 8 bits cannot be converted; {folder} is one: start from fp32 or bf16")
+    state = {k: v for k, v in read_part(folder / WEIGHTS, "").items() if not k.startswith(FOLDED)}
+    said = {name: value for name, value in state.items() if name.startswith(PART)}
+    own = {name: value for name, value in state.items() if name not in said}
+    return Source(spec, read_graphs(folder), own, said)
 
 
 def export_graphs(model: WallWM, spec: ModelSpec, out: Path, language: Language | None = None) -> None:
-    """All graphs of a model and the file of weights that they share."""
-    weights, graphs = WeightFile(model.state_dict()), trace_graphs(model, spec)
-    if language is not None:
-        weights.add({f"{PART}{name}": value for name, value in language.state_dict().items()})
-        graphs |= trace_language(language, spec.horizon)
-    for graph in graphs.values():
-        onnx.checker.check_model(graph, full_check=True)
-        weights.take(graph)
-    weights.save(out / WEIGHTS)
-    for name, graph in graphs.items():
-        (out / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    """All graphs of a model and the file of weights that they share, in float32."""
+    write_graphs(source_of(model, spec, language), out)
 
 
-def trace_graphs(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
+def trace_graphs(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...] = ()) -> dict[str, ModelProto]:
     """Graph name -> ONNX, with the weights still inside; text and chunk length are dynamic axes."""
-    camera, views, joints = spec.cameras[0], len(spec.cameras), len(spec.joints)
-    words, patches = spec.caption_length, spec.patches[0] * spec.patches[1]
-    tokens = torch.zeros(1, words, dtype=torch.int64)
+    camera, views = spec.cameras[0], len(spec.cameras)
+    looked = a_look(model, spec)
+    tokens = torch.zeros(1, spec.caption_length, dtype=torch.int64)
     tokens[0, 0] = 1
-    looked = {
-        "images": torch.zeros(1, views, camera.height, camera.width, 3, dtype=torch.uint8),
-        "text": model.video.captions(tokens),
-        "mask": torch.ones(1, views * patches, views * patches),
-        "chunk": torch.zeros(1, dtype=torch.int64),
-    }
     seen = ["video", "remaining", "positions"]
     length = {"text": {1: torch.export.Dim("words", min=2, max=64)}}
     graphs = {
@@ -105,14 +154,6 @@ def trace_graphs(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
         past = torch.zeros(1, views, spec.history_pictures, camera.height, camera.width, 3, dtype=torch.uint8)
         whole = Observe(model, spec.horizon, past=True)
         graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length)
-    tokens_read = torch.export.Dim("read", min=2, max=4096)
-    acted = {
-        "noisy": torch.zeros(1, 24, joints),
-        "t": torch.ones(1, 24),
-        "video": Observe(model, spec.horizon, past=False)(*looked.values())[0],
-        "state": torch.zeros(1, joints),
-        "window": torch.zeros(1, dtype=torch.int64),
-    }
     side = camera.height // model.config.latent_stride
     latents = torch.zeros(1, views, model.config.latent_channels, spec.imagined_frames, side, side)
     seen_first = {name: looked[name] for name in ("images", "text", "mask")}
@@ -120,7 +161,44 @@ def trace_graphs(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
     graphs["imagine"] = trace(Imagine(model), dreamed, ["velocity"], length)
     decoded = {"images": looked["images"], "latents": latents}
     graphs["decode"] = trace(Decode(model), decoded, ["pictures"])
+    return graphs | trace_act(model, spec, lengths)
+
+
+def a_look(model: WallWM, spec: ModelSpec) -> dict[str, torch.Tensor]:
+    """What goes into the `observe` graph, of the right shapes."""
+    camera, views, patches = spec.cameras[0], len(spec.cameras), spec.patches[0] * spec.patches[1]
+    tokens = torch.ones(1, spec.caption_length, dtype=torch.int64)
+    return {
+        "images": torch.zeros(1, views, camera.height, camera.width, 3, dtype=torch.uint8),
+        "text": model.video.captions(tokens),
+        "mask": torch.ones(1, views * patches, views * patches),
+        "chunk": torch.zeros(1, dtype=torch.int64),
+    }
+
+
+def trace_act(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...]) -> dict[str, ModelProto]:
+    """The `act` graph, or one for each length; they read as many tokens as either window has."""
+    joints = len(spec.joints)
+    longest = {2: torch.export.Dim("read", min=2, max=4096)}
     steps = torch.export.Dim("steps", min=2, max=spec.horizon)
-    axes = {"noisy": {1: steps}, "t": {1: steps}, "video": {2: tokens_read}}
-    graphs["act"] = trace(Act(model), acted, ["clean"], axes)
-    return graphs
+    video = Observe(model, spec.horizon, past=False)(*a_look(model, spec).values())[0]
+
+    def acted(count: int) -> dict:
+        return {
+            "noisy": torch.zeros(1, count, joints),
+            "t": torch.ones(1, count),
+            "video": video,
+            "state": torch.zeros(1, joints),
+            "window": torch.zeros(1, dtype=torch.int64),
+        }
+
+    if not lengths:
+        axes = {"noisy": {1: steps}, "t": {1: steps}, "video": longest}
+        return {"act": trace(Act(model), acted(24), ["clean"], axes)}
+    axes = {"video": longest} if "unified" in spec.modes else {}
+    return {
+        f"act_{count}": trace(
+            ActOfLength(model), acted(count) | {"steps": torch.full((1,), count)}, ["clean"], axes
+        )
+        for count in lengths
+    }

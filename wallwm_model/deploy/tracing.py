@@ -6,6 +6,8 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from wallwm_model.deploy.tidy import tidy
+
 OPSET = 20
 
 
@@ -21,4 +23,4 @@ def trace(module: nn.Module, inputs: dict, outputs: list[str], axes: dict | None
         dynamic_shapes={name: (axes or {}).get(name, {}) for name in inputs},
         verbose=False,
     )
-    return program.model_proto
+    return tidy(program.model_proto)

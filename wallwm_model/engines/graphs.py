@@ -20,16 +20,19 @@ class GraphEngine:
     """An `Engine` from callables, name -> array in and out.
 
     Args:
-        graphs: `text`, `observe` and `act`; `observe_past` where the model reads pictures of the past; `imagine`
-            and `decode` where it predicts video; `reason` and `explain` where it has a language side.
-            `deploy/export.py` says what goes in and out of each.
+        graphs: `text`, `observe` and `act`, or one for each of some lengths, `act_16` ...; `observe_past` where
+            the model reads pictures of the past; `imagine` and `decode` where it predicts video; `reason` and
+            `explain` where it has a language side. `deploy/export.py` says what goes in and out of each.
 
     Raises:
         EngineError: the specification promises a language side, and a graph of it is missing.
     """
 
+    why = ""  # the reason for this engine, if one chose it
+
     def __init__(self, name: str, spec: ModelSpec, graphs: Mapping[str, Graph]):
         self.name, self.spec, self._graphs = name, spec, dict(graphs)
+        self._lengths = sorted(int(graph[4:]) for graph in graphs if graph.startswith("act_"))
         missing = [graph for graph in ("reason", "explain") if spec.words and graph not in graphs]
         if missing:
             raise EngineError(
@@ -74,10 +77,15 @@ class GraphEngine:
             "window": context.tensors["window"],
         }
 
+        graph, frame = self._frame(steps)
+        if frame:
+            fixed["steps"] = np.array([steps], np.int64)
+
         def clean(x: np.ndarray, t: float) -> np.ndarray:
             level = np.full(shape[:2], t, np.float32)
             level[:, : len(committed)] = 0.0
-            return self._run("act", {"noisy": x, "t": level, **fixed})["clean"]
+            inputs = {"noisy": lengthen(x, frame), "t": lengthen(level, frame), **fixed}
+            return self._run(graph, inputs)["clean"][:, :steps]
 
         actions = euler(clean, noise, euler_steps, committed)[0]
         if not np.isfinite(actions).all():
@@ -110,6 +118,11 @@ class GraphEngine:
     def close(self) -> None:
         """Drop all graphs."""
         self._graphs.clear()
+
+    def _frame(self, steps: int) -> tuple[str, int]:
+        """The `act` graph for a chunk, and the length that it wants to be filled up to; 0: none."""
+        fitting = [length for length in self._lengths if length >= steps]
+        return (f"act_{fitting[0]}", fitting[0]) if fitting else ("act", 0)
 
     def _text(self, look: Look) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Text features (1, n, width) on the look's route, and what the language side said if it was asked."""
@@ -147,3 +160,11 @@ class GraphEngine:
         if name not in self._graphs:
             raise EngineError(f"model {self.spec.name} has no {name} graph; found {', '.join(self._graphs)}")
         return self._graphs[name](inputs)
+
+
+def lengthen(rows: np.ndarray, length: int) -> np.ndarray:
+    """(1, T, ...) filled up with zeros to (1, length, ...); as it is for length 0."""
+    missing = max(0, length - rows.shape[1])
+    if not missing:
+        return rows
+    return np.concatenate([rows, np.zeros((1, missing, *rows.shape[2:]), rows.dtype)], axis=1)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 
-from wallwm_model.bundle import verify
+from wallwm_model.bundle import verify, verify_graphs
+from wallwm_model.engines.address import is_address
 from wallwm_model.engines.base import Engine
-from wallwm_model.errors import EngineError
-
-# name -> (module that implements it, package that it needs), best first
-ENGINES = {
-    "openvino": ("wallwm_model.engines.openvino", "openvino"),
-    "onnx": ("wallwm_model.engines.onnx", "onnxruntime"),
-}
+from wallwm_model.engines.choice import ENGINES, choose
+from wallwm_model.errors import EngineError, WallWMError
 
 
 def load_engine(folder: Path | str, engine: str = "auto", threads: int = 2) -> Engine:
@@ -22,23 +17,27 @@ def load_engine(folder: Path | str, engine: str = "auto", threads: int = 2) -> E
 
     Args:
         folder: bundle folder.
-        engine: one of `ENGINES`, or `auto` for the first whose package is installed.
+        engine: one of `ENGINES`, `auto` for the best that can run here (`choice.choose`), or `ws://HOST:PORT` or
+            `wss://HOST:PORT` for a server; the bundle then gives the specification alone.
         threads: CPU threads for inference.
 
     Raises:
-        BundleError: the bundle is incomplete or altered.
-        EngineError: unknown engine, or its package is not installed, or it refuses the graphs.
+        BundleError: the bundle is incomplete or altered, or its graphs reach out of it.
+        EngineError: unknown engine, or one that cannot run here, or it refuses the graphs.
     """
     spec = verify(Path(folder))
-    if engine != "auto" and engine not in ENGINES:
-        raise EngineError(f"engine must be auto or one of {', '.join(ENGINES)}; found {engine!r}")
-    installed = [name for name, (_, package) in ENGINES.items() if importlib.util.find_spec(package)]
-    chosen = engine if engine != "auto" else next(iter(installed), None)
-    if chosen not in installed:
-        wanted = "one of " + ", ".join(p for _, p in ENGINES.values()) if chosen is None else ENGINES[chosen][1]
-        raise EngineError(f"engine {engine} needs the package {wanted}; installed engines: {', '.join(installed) or 'none'}")
-    module = importlib.import_module(ENGINES[chosen][0])
+    if is_address(engine):
+        return importlib.import_module("wallwm_model.engines.remote").connect(engine, spec)
+    chosen, why = choose(engine)
+    verify_graphs(Path(folder))
+    kind = ENGINES[chosen]
+    module = importlib.import_module(kind.module)
     try:
-        return module.load(Path(folder), spec, threads)
-    except RuntimeError as error:
-        raise EngineError(f"engine {chosen} refused the graphs of {folder}: {error}") from error
+        loaded = module.load(Path(folder), spec, threads, **kind.arguments)
+    except WallWMError:
+        raise
+    except Exception as error:  # runtimes have errors of their own kinds
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EngineError(f"engine {chosen} refused the graphs of {folder}: {first}") from error
+    loaded.why = why
+    return loaded

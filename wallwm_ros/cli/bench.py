@@ -28,12 +28,19 @@ def command(
     runs: Annotated[int | None, typer.Option(min=1, help="faults: how often each case.")] = None,
     only: Annotated[str | None, typer.Option(help="faults: cases with this in their names.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.05, help="soak: how long.")] = None,
+    bundles: Annotated[
+        list[str] | None, typer.Option("--bundle", help="engine: NAME=FOLDER, the teacher first; may be repeated.")
+    ] = None,
+    episodes: Annotated[int | None, typer.Option(min=0, help="engine: scenes per bundle.")] = None,
 ) -> None:
     """Measure this machine or the model (transport, latency, model ...); prints tables and writes JSON."""
     benchmark = _load(name)
     if out is not None and not out.parent.is_dir():
         raise ConfigError(f"--json must name a file in an existing folder; found no folder {out.parent}")
-    options = _options(name, benchmark, quick=quick or None, runs=runs, only=only, minutes=minutes)
+    if any("=" not in text for text in bundles or ()):
+        raise ConfigError(f"--bundle must be NAME=FOLDER; found {', '.join(bundles)}")
+    given = {"runs": runs, "only": only, "minutes": minutes, "bundles": bundles or None, "episodes": episodes}
+    options = _options(name, benchmark, quick=quick or None, **given)
     if "out" in inspect.signature(benchmark.measure).parameters:
         options["out"] = out
     figures = benchmark.measure(seconds if seconds is not None else benchmark.SECONDS, **options)

@@ -34,6 +34,7 @@ ORDER = (
     "export",
     "eval",
     "engine",
+    "serve",
 )
 INTERRUPTED = 130
 

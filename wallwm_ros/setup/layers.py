@@ -19,7 +19,14 @@ LAYERS = {
     "test": ("test.txt",),
     "train": ("train.txt",),
 }
-NEEDS = {"test": ("test", "train"), "train": ("train",), "export": ("train",), "bench model": ("train",)}
+NEEDS = {
+    "test": ("test", "train"),
+    "train": ("train",),
+    "export": ("train",),
+    "bench model": ("train",),
+    "bench engine": ("train",),
+    "bench lengths": ("train",),
+}
 PACKAGE_FILES = ("package.xml", "setup.py", "setup.cfg")
 STEP_NAMES = {
     "environment": "Python environment",
