@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,42 +214,45 @@ def errors(named: Mapping[str, Path], say: Say, events: int) -> dict[str, Any]:
     from wallwm_model.engines import load_engine
 
     say("the expert acts in held-out scenes")
-    first = next(iter(named))
-    teacher = load_engine(named[first], "auto", 2)
-    held = list(expert(teacher.spec, events))
-    reference = [
-        teacher.act(teacher.observe(look), len(wanted), 50, n) for n, (look, wanted) in enumerate(held)
-    ]
-    asked = {f"{first}, {steps} steps": (teacher, steps) for steps in (50, 10)}
-    asked |= {name: (load_engine(folder, "auto", 2), 0) for name, folder in named.items()}
-    rows, beside = {}, {}
+    held, first = list(expert(events)), next(iter(named))
+    wanted = [event[-1] for event in held]
+    loaded = {name: load_engine(folder, "auto", 2) for name, folder in named.items()}
+    asked = {f"{first}, {steps} steps": (loaded[first], steps) for steps in (50, 10)}
+    asked |= {name: (engine, engine.spec.euler_steps) for name, engine in loaded.items()}
+    rows, beside, reference = {}, {}, None
     for name, (engine, steps) in asked.items():
         say(f"action error of {name}")
-        spec = engine.spec
-        found = [
-            engine.act(engine.observe(look), len(wanted), steps or spec.euler_steps, n)
-            for n, (look, wanted) in enumerate(held)
-        ]
-        decode = spec.normalisation.decode
-        rows[name] = apart([decode(a) for a in found], [wanted for _, wanted in held])
-        beside[name] = apart([decode(a) for a in found], [decode(a) for a in reference])
+        found = acted(engine, held, steps)
+        reference = reference or found  # the teacher's 50 steps come first
+        rows[name], beside[name] = apart(found, wanted), apart(found, reference)
     return {"action_error_mm": rows, "beside_teacher_50_mm": beside}
 
 
-def expert(spec: Any, events: int):
-    """Looks at the start of held-out events, with the expert's chunk (T, D) [rad or m]."""
+def expert(events: int) -> Iterator[tuple[np.ndarray, np.ndarray, str, np.ndarray]]:
+    """Held-out events: pictures, joints at the start [rad or m], caption, the expert's chunk (T, D) [rad or m]."""
     from wallwm_model.data.episode import run_episode
-    from wallwm_model.deploy.observations import looks_of
     from wallwm_model.sim.scene import TASKS
     from wallwm_model.sim.simulation import Simulation
 
     sim, seed = Simulation(), 80_000
     while events > 0:
         for sample in run_episode(sim, TASKS[seed % len(TASKS)], seed, disturbed=0.0).samples[:events]:
-            look = next(looks_of(spec, sample["frames"], 0, sample["state"][0], sample["caption"]))
-            yield look, sample["actions"][: sample["length"]]
+            chunk = sample["actions"][: sample["length"]]
+            yield sample["frames"], sample["state"][0], sample["caption"], chunk
             events -= 1
         seed += 1
+
+
+def acted(engine: Engine, held: list[tuple], steps: int) -> list[np.ndarray]:
+    """An engine's chunks for the expert's events, as long as the expert's [rad or m]."""
+    from wallwm_model.deploy.observations import looks_of
+
+    found = []
+    for number, (frames, state, caption, wanted) in enumerate(held):
+        look = next(looks_of(engine.spec, frames, 0, state, caption))
+        chunk = engine.act(engine.observe(look), len(wanted), steps, number)
+        found.append(engine.spec.normalisation.decode(chunk))
+    return found
 
 
 def apart(found: list[np.ndarray], wanted: list[np.ndarray]) -> dict[str, float]:

@@ -42,7 +42,6 @@ def test_operations_are_those_that_torch_counts(past):
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
-    from wallwm_model.network.views import ViewLayout  # noqa: F401
     from wallwm_model.network.video import MultiViewWan
 
     config = preset("nano")

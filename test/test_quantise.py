@@ -134,8 +134,8 @@ def test_a_tighter_bound_keeps_more_layers():
     graphs = {name: prepare(graph) for name, graph in source.graphs.items()}
     looks = [look for seed in range(2) for look in observations.noise(source.spec, seed)]
     loose = Quantiser(graphs, source.spec, looks, SCHEMES["fp8"], 1.0).run()
-    assert loose.action_error > 0 and set(loose.layers) == set(graphs)
-    assert max(loose.layers["observe"].values()) > 0
+    assert loose.action_error > 0 and min(loose.layers.values()) >= 0 and max(loose.layers.values()) > 0
+    assert {"text", "observe", "act"} <= {name.partition(":")[0] for name in loose.layers}
     bound = loose.action_error / 3
     tight = Quantiser(graphs, source.spec, looks, SCHEMES["fp8"], bound).run()
     kept = [sum(map(len, found.kept.values())) for found in (loose, tight)]

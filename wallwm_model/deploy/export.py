@@ -40,6 +40,8 @@ from wallwm_model.spec import ModelSpec
 from wallwm_model.train import language_recipes
 from wallwm_model.train.recipes import PARTS
 
+AS_TRAINED = Options()
+
 
 def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
     """The averaged weights of all stages, rounded to what fp16 can hold, so that all engines agree.
@@ -61,7 +63,7 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
 def export(
     trained: Path,
     out: Path,
-    options: Options = Options(),
+    options: Options = AS_TRAINED,
     lengths: tuple[int, ...] = (),
     say: Say = lambda text: None,
     **facts,

@@ -23,8 +23,9 @@ from wallwm_model.spec import ModelSpec
 
 ACTING = ("text", "observe", "observe_past", "act", "reason")  # judged by the chunks that come of them
 OTHERS = 0.15  # largest error of the outputs of a graph that does not act, relative to their spread
-RECORDED = 24  # inputs per graph that calibration runs
-MEASURED = 8  # looks, or inputs of a graph that does not act, for each single layer
+RECORDED = 150  # inputs per graph that calibration runs
+MEASURED = 8  # looks for each single layer
+APART = 4  # inputs of a graph that does not act
 LATE = 0.5  # largest error of the remaining time [steps], root mean square
 STEPS = 32  # length of the chunks that are compared
 SEED = 0  # of their noise
@@ -37,7 +38,8 @@ class Measured:
 
     Attributes:
         graphs: as they go into the bundle.
-        layers: graph -> layer -> error when this layer alone is quantised, as a share of the bounds.
+        layers: layer -> error when it alone is quantised, in all graphs that have it, as a share of the bounds;
+            under the name that the first of them has for it.
         kept: graph -> layers that stay in 16 bits.
         action_error: root mean square of the chunks' error, normalised joints.
         remaining_error: root mean square of the remaining time's error [steps].
@@ -45,7 +47,7 @@ class Measured:
     """
 
     graphs: dict[str, ModelProto]
-    layers: dict[str, dict[str, float]]
+    layers: dict[str, float]
     kept: dict[str, list[str]]
     action_error: float
     remaining_error: float
@@ -73,6 +75,7 @@ class Quantiser:
         self._graphs, self._spec, self._looks = dict(graphs), spec, looks
         self._scheme, self._bound, self._say = scheme, bound, say
         self._exact = {name: session(graph) for name, graph in graphs.items()}
+        self._outputs: dict[str, list[Inputs]] = {}  # of the exact graphs that do not act
         say("running the observations")
         recorder = Recorder(self._exact, RECORDED)
         engine = engine_of(recorder.graphs, spec)
@@ -83,7 +86,8 @@ class Quantiser:
         self._ranges: dict[str, dict[str, Range]] = {
             name: ranges(graph, self.inputs[name]) for name, graph in graphs.items()
         }
-        self._layers = {name: layers_of(graph) for name, graph in graphs.items()}
+        # What no look came to cannot be calibrated, and stays as it is.
+        self._layers = {name: layers_of(graph) if self.inputs[name] else [] for name, graph in graphs.items()}
 
     def run(self) -> Measured:
         """Measure every layer, then keep as few as the bounds allow.
@@ -91,8 +95,8 @@ class Quantiser:
         Raises:
             BundleError: the bound cannot be met although every layer is kept, i.e. it is not positive.
         """
-        errors = {name: self._single(name) for name in self._graphs}
-        order = self._order(errors)
+        errors = self._alone()
+        order = sorted(errors, key=errors.get, reverse=True)
         fits: dict[int, Measured] = {}
 
         def holds(count: int) -> bool:
@@ -109,7 +113,10 @@ class Quantiser:
         return fits[least]
 
     def _exercise(self, engine: GraphEngine) -> None:
-        """Run the graphs that acting does not need, so that they can be calibrated."""
+        """Run the graphs that have not been run yet, so that they can be calibrated."""
+        for length in (int(name[4:]) for name in self._graphs if name.startswith("act_")):
+            for look in self._looks[:MEASURED]:
+                engine.act(engine.observe(look), length, self._spec.euler_steps, SEED)
         if "imagine" in self._graphs:
             engine.imagine(self._looks[0], 4, SEED)
         if "explain" in self._graphs:
@@ -117,42 +124,41 @@ class Quantiser:
                 if look.route == "staircase":
                     engine.explain(engine.observe(look).latents)
 
-    def _single(self, name: str) -> dict[str, float]:
-        """Layer -> error as a share of the bounds, each layer quantised alone."""
+    def _alone(self) -> dict[str, float]:
+        """Digest of weights -> error as a share of the bounds, each quantised alone in all graphs that share it."""
+        keys = dict.fromkeys(layer.key for layers in self._layers.values() for layer in layers)
         found = {}
-        for number, layer in enumerate(self._layers[name]):
-            self._say(f"{name}: layer {number + 1} of {len(self._layers[name])} alone")
-            alone = quantise(self._graphs[name], [layer.name], self._ranges[name], self._scheme)
-            run = session(alone, optimised=False)
-            if acts(name):
-                error, late = self._acted(self._exact | {name: run}, few=True)
-                found[layer.name] = max(error / self._bound, late / LATE)
-            else:
-                found[layer.name] = self._apart(name, run) / OTHERS
+        for number, key in enumerate(keys):
+            self._say(f"weights {number + 1} of {len(keys)} alone")
+            made = {
+                name: session(quantise(graph, chosen, self._ranges[name], self._scheme), optimised=False)
+                for name, graph in self._graphs.items()
+                if (chosen := names(self._layers[name], {key}))
+            }
+            acting = {name: run for name, run in made.items() if acts(name)}
+            apart = [self._apart(name, run) / OTHERS for name, run in made.items() if not acts(name)]
+            error, late = self._acted(self._exact | acting, few=True) if acting else (0.0, 0.0)
+            found[key] = max(error / self._bound, late / LATE, *apart, 0.0)
         return found
 
     def _acted(self, graphs: Mapping[str, Graph], *, few: bool = False) -> tuple[float, float]:
         """Root mean square errors of chunks [normalised] and remaining times [steps], of all looks or a few."""
-        every = max(1, len(self._looks) // MEASURED) if few else 1
-        found = answers(engine_of(graphs, self._spec), self._looks[::every])
+        count = len(self._looks)
+        # Spread over all looks, so that every window and route is among them.
+        chosen = np.unique(np.linspace(0, count - 1, MEASURED if few else count).round().astype(int))
+        found = answers(engine_of(graphs, self._spec), [self._looks[index] for index in chosen])
         pairs = zip(found, self._wanted)
-        error, late = (float(np.sqrt(np.mean((a - b[::every]) ** 2))) for a, b in pairs)
+        error, late = (float(np.sqrt(np.mean((a - b[chosen]) ** 2))) for a, b in pairs)
         return error, late
 
     def _apart(self, name: str, run: Graph) -> float:
         """Relative error of the outputs of a graph that does not act."""
-        inputs = self.inputs[name][:MEASURED]
-        return relative_error([run(one) for one in inputs], [self._exact[name](one) for one in inputs])
+        inputs = self.inputs[name][:APART]
+        if name not in self._outputs:
+            self._outputs[name] = [self._exact[name](one) for one in inputs]
+        return relative_error([run(one) for one in inputs], self._outputs[name]) if inputs else 0.0
 
-    def _order(self, errors: Mapping[str, Mapping[str, float]]) -> list[str]:
-        """Digests of all weights, the most sensitive first; graphs that share weights count together."""
-        worst: dict[str, float] = {}
-        for name, layers in self._layers.items():
-            for layer in layers:
-                worst[layer.key] = max(worst.get(layer.key, 0.0), errors[name][layer.name])
-        return sorted(worst, key=worst.get, reverse=True)
-
-    def _quantised(self, kept: set[str], errors: dict[str, dict[str, float]]) -> Measured:
+    def _quantised(self, kept: set[str], errors: dict[str, float]) -> Measured:
         graphs = {
             name: quantise(
                 graph, names(self._layers[name], kept, without=True), self._ranges[name], self._scheme
@@ -163,7 +169,15 @@ class Quantiser:
         others = {name: self._apart(name, running[name]) for name in graphs if not acts(name)}
         error, late = self._acted(running)
         held = {name: names(layers, kept) for name, layers in self._layers.items()}
-        return Measured(graphs, errors, held, error, late, others)
+        return Measured(graphs, self._named(errors), held, error, late, others)
+
+    def _named(self, errors: Mapping[str, float]) -> dict[str, float]:
+        """Errors under the first name of each weight."""
+        first: dict[str, str] = {}
+        for name, layers in self._layers.items():
+            for layer in layers:
+                first.setdefault(layer.key, f"{name}: {layer.name}")
+        return {first[key]: error for key, error in errors.items()}
 
 
 def fewest(holds: Callable[[int], bool], most: int) -> int | None:

@@ -148,10 +148,7 @@ def round_weights(graph: ModelProto) -> None:
 
 def report(found: Measured, options: Options, looks: list[Look], seen: str) -> dict:
     """What goes into the manifest about a quantisation: the errors, the layers kept, and why."""
-    layers = {
-        graph: {name: round(error, 4) for name, error in sorted(rows.items(), key=lambda row: -row[1])}
-        for graph, rows in found.layers.items()
-    }
+    layers = {name: round(error, 4) for name, error in sorted(found.layers.items(), key=lambda row: -row[1])}
     return {
         "weights": "per output channel, symmetric",
         "activations": "per tensor, symmetric, calibrated",
