@@ -291,8 +291,6 @@ def success(named: Mapping[str, Path], say: Say, episodes: int) -> dict[str, dic
 
 def remote(say: Say, *, quick: bool) -> dict[str, Any]:
     """Overhead of a remote engine per call, by size of the pictures; why not, where it cannot be measured."""
-    if not (Path(__file__).parent / "engine_remote.py").is_file():
-        return {"missing": "benchmarks/engine_remote.py is not there"}
     from benchmarks.peers.environment import prepare
 
     peers = prepare(say, install=not quick)

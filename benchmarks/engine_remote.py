@@ -23,7 +23,7 @@ from benchmarks.peers.environment import ROOT, PeerError, Peers
 from benchmarks.peers.openpi_call import CAMERAS, JOINTS, PROMPT, STEPS, observation, think
 from benchmarks.runtime_figures import summary
 from wallwm_model.captions import vocabulary
-from wallwm_model.engines import Context, Look
+from wallwm_model.engines import Context, Engine, Look
 from wallwm_model.errors import WallWMError
 from wallwm_model.policy import Policy
 from wallwm_model.preprocess import Observation
@@ -36,7 +36,7 @@ PEER = "benchmarks.peers.openpi_call"
 PATIENCE_S = 120.0
 
 
-class StandIn:
+class StandIn(Engine):
     """An engine that only takes its time."""
 
     name = "stand-in"

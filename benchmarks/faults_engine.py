@@ -14,7 +14,7 @@ import numpy as np
 from std_msgs.msg import String
 
 from wallwm_model.captions import vocabulary
-from wallwm_model.engines import Context, Look
+from wallwm_model.engines import Context, Engine, Look
 from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
 from wallwm_ros.bridge.running import run_node
 from wallwm_ros.core.calibration import load_calibrations
@@ -53,7 +53,7 @@ def make_spec(robot: RobotProfile) -> ModelSpec:
     )
 
 
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Moves some joints steadily to one side, or with the word `retract` to the other; rests there.
 
     Attributes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.peers.rig import STEPS, SlowPolicy
 from wallwm_model.captions import vocabulary
-from wallwm_model.engines import Context, Look
+from wallwm_model.engines import Context, Engine, Look
 from wallwm_model.errors import BundleError
 from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
 from wallwm_ros.core.calibration import load_calibrations
@@ -58,7 +58,7 @@ def red_side(picture: np.ndarray) -> int:
     return 1 if columns @ np.arange(len(columns)) / columns.sum() > len(columns) / 2 else -1
 
 
-class SlowEngine:
+class SlowEngine(Engine):
     """Sways the first joint; the joint `SHOWN` points to where the head camera sees red.
 
     All its time is spent in `observe`, and leaves as the remaining time, so that every chunk tells by itself

@@ -12,7 +12,7 @@ import numpy as np
 from model_fixtures import small_spec
 from websockets.sync.client import connect
 
-from wallwm_model.engines import Context, Look, wire
+from wallwm_model.engines import Context, Engine, Look, wire
 from wallwm_model.errors import EngineError
 from wallwm_model.preprocess import Observation
 from wallwm_model.spec import ModelSpec
@@ -51,7 +51,7 @@ def memory_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Answers what it was asked, in numbers; waits while `go` is clear.
 
     Attributes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wallwm_model.captions import vocabulary
-from wallwm_model.engines import Context, Look
+from wallwm_model.engines import Context, Engine, Look
 from wallwm_model.errors import BundleError
 from wallwm_model.spec import CameraSpec, ModelSpec, Normalisation
 from wallwm_ros.core.calibration import load_calibrations
@@ -45,7 +45,7 @@ def tiny_spec() -> ModelSpec:
     )
 
 
-class TinyEngine:
+class TinyEngine(Engine):
     """Swings the left waist by `TRAVEL` toward the middle of its range, along a minimum-jerk path.
 
     In unified mode it goes steadily to one side, for texts with `retract` to the other.

@@ -70,6 +70,11 @@ def read_manifest(folder: Path) -> dict:
     return body
 
 
+def precision_of(folder: Path) -> str:
+    """What `wallwm export --precision` made a verified bundle of; bundles from before there was a choice: `fp32`."""
+    return read_manifest(folder).get("precision", {}).get("name", "fp32")
+
+
 def graphs_in(folder: Path) -> dict[str, Path]:
     """Name -> file of every graph that a verified bundle lists."""
     listed = read_manifest(folder)["files"]

@@ -191,7 +191,7 @@ class Policy:
             observe_s=observed - prepared,
             act_s=time.perf_counter() - observed,
             thought=self._thought(context),
-            waits_s=getattr(self.engine, "waits_s", dict)(),
+            waits_s=self.engine.waits_s(),
         )
 
     def _thought(self, context: Context) -> Thought | None:

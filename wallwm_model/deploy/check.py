@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from wallwm_model import golden
-from wallwm_model.bundle import GOLDEN, graphs_in, read_manifest, verify, verify_graphs
+from wallwm_model.bundle import GOLDEN, graphs_in, precision_of, read_manifest, verify, verify_graphs
 from wallwm_model.engines.choice import ENGINES, installed, obstacle
 from wallwm_model.engines.loader import load_engine
 from wallwm_model.errors import WallWMError
@@ -60,7 +60,7 @@ def check(folder: Path, tensorrt: bool = True) -> Iterator[Row]:
     if row.verdict != "ok":
         return
     spec, files = found
-    precision = read_manifest(folder).get("precision", {}).get("name", "fp32")
+    precision = precision_of(folder)
     yield _try("precision", lambda: _precision(precision, files))
     cases = []
     yield (row := _try("golden inputs", lambda: _golden(folder, cases)))

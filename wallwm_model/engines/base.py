@@ -60,10 +60,14 @@ class Engine(Protocol):
     """One loaded model.
 
     `observe` runs the video tower once; `act` denoises one chunk from it.
+
+    Attributes:
+        why: the reason for this engine, if one chose it.
     """
 
     spec: ModelSpec
     name: str
+    why: str = ""
 
     def observe(self, look: Look) -> Context:
         """Look at the world once."""
@@ -82,6 +86,10 @@ class Engine(Protocol):
 
     def explain(self, latents: np.ndarray, stop: Stop = lambda: False) -> str:
         """Reasoning latents (K_c, W) in words; empty if `stop`, asked before each word, says so."""
+
+    def waits_s(self) -> dict[str, float]:
+        """Of the calls since the last look began, what a remote engine waited for, `network` and `queue` [s]."""
+        return {}
 
     def close(self) -> None:
         """Release the engine's resources."""

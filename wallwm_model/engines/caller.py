@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from wallwm_model.engines.address import Address
+from wallwm_model.engines.base import Engine
 from wallwm_model.engines.link import Link
 from wallwm_model.errors import EngineError, WireError
+from wallwm_model.spec import ModelSpec
 from wallwm_model.thought import Stop
 
 KEPT = 1000  # last calls whose times are kept
@@ -68,6 +71,27 @@ class Caller:
         """`network` and `queue` times of the calls since the last look began [s]."""
         new = self._new
         return {"network": sum(s.network_s for s in new), "queue": sum(s.queue_s for s in new)}
+
+
+class FarEngine(Engine):
+    """What engines behind a server share: where it is, and where the time of the calls went."""
+
+    def __init__(self, name: str, spec: ModelSpec, address: Address, link: Link) -> None:
+        self.name, self.spec = f"{name} at {address.url}", spec
+        self._address, self._caller = address, Caller(link)
+
+    @property
+    def splits(self) -> deque[Split]:
+        """Where the time of the last calls went."""
+        return self._caller.splits
+
+    def waits_s(self) -> dict[str, float]:
+        """See `Engine.waits_s`."""
+        return self._caller.waits_s()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._caller.link.close()
 
 
 @contextmanager

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from typing import Any
 
 import numpy as np
 
 from wallwm_model.engines.address import Address
 from wallwm_model.engines.base import Context, Look
-from wallwm_model.engines.caller import Caller, Split
+from wallwm_model.engines.caller import FarEngine
 from wallwm_model.engines.link import Link
 from wallwm_model.errors import EngineError
 from wallwm_model.spec import ModelSpec
 from wallwm_model.thought import Stop
 
 
-class ForeignEngine:
+class ForeignEngine(FarEngine):
     """An `Engine` behind a server that knows openpi's protocol only, such as openpi's or Wall-X's own.
 
     The whole chunk is inferred by `observe`; `act` hands its first steps out. Such a server reads pictures,
@@ -26,17 +25,7 @@ class ForeignEngine:
     """
 
     def __init__(self, address: Address, spec: ModelSpec, link: Link) -> None:
-        self.spec, self.name = reduced(spec), f"openpi at {address.url}"
-        self._address, self._caller = address, Caller(link)
-
-    @property
-    def splits(self) -> deque[Split]:
-        """Where the time of the last calls went."""
-        return self._caller.splits
-
-    def waits_s(self) -> dict[str, float]:
-        """Of the calls since the last look began, `network` and `queue` [s]."""
-        return self._caller.waits_s()
+        super().__init__("openpi", reduced(spec), address, link)
 
     def observe(self, look: Look) -> Context:
         """Ask for a chunk; its length is the time that remains.
@@ -75,10 +64,6 @@ class ForeignEngine:
     def explain(self, latents: np.ndarray, stop: Stop = lambda: False) -> str:
         """Raises EngineError: openpi's protocol has no reasoning."""
         raise EngineError(f"{self.name} does not reason in words")
-
-    def close(self) -> None:
-        """End the connection."""
-        self._caller.link.close()
 
     def _actions(self, reply: dict[Any, Any]) -> np.ndarray:
         """(T, D) [rad, m] of a reply, float64."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from wallwm_model.engines.base import Context, Look
+from wallwm_model.engines.base import Context, Engine, Look
 from wallwm_model.engines.explain import Graph, explain, next_caption
 from wallwm_model.errors import EngineError
 from wallwm_model.flow import euler, schedule
@@ -16,7 +16,7 @@ from wallwm_model.thought import Stop
 WINDOWS = {"event": 0, "observation": 1}
 
 
-class GraphEngine:
+class GraphEngine(Engine):
     """An `Engine` from callables, name -> array in and out.
 
     Args:
@@ -27,8 +27,6 @@ class GraphEngine:
     Raises:
         EngineError: the specification promises a language side, and a graph of it is missing.
     """
-
-    why = ""  # the reason for this engine, if one chose it
 
     def __init__(self, name: str, spec: ModelSpec, graphs: Mapping[str, Graph]):
         self.name, self.spec, self._graphs = name, spec, dict(graphs)

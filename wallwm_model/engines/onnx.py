@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from wallwm_model.bundle import graphs_in, verify_graphs
+from wallwm_model.bundle import graphs_in, precision_of
 from wallwm_model.engines.bound import BoundGraph
 from wallwm_model.engines.cache import cache_folder
 from wallwm_model.engines.graphs import Graph, GraphEngine
@@ -27,7 +27,7 @@ def load(folder: Path, spec: ModelSpec, threads: int, device: str = "cpu") -> Gr
     Raises:
         EngineError: ONNX Runtime fell back to the CPU.
     """
-    eight = any(file.weights["fp8"] or file.weights["int8"] for file in verify_graphs(folder).values())
+    eight = precision_of(folder) in ("fp8", "int8")
     graphs = {}
     for name, path in graphs_in(folder).items():
         session = ort.InferenceSession(

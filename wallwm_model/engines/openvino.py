@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from wallwm_model.bundle import graphs_in, read_manifest
+from wallwm_model.bundle import graphs_in, precision_of
 from wallwm_model.engines.graphs import Graph, GraphEngine
 from wallwm_model.spec import ModelSpec
 
@@ -15,8 +15,7 @@ from wallwm_model.spec import ModelSpec
 def load(folder: Path, spec: ModelSpec, threads: int) -> GraphEngine:
     """Compile all graphs of a verified bundle."""
     core = ov.Core()
-    precision = read_manifest(folder).get("precision", {}).get("name")
-    half = precision == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    half = precision_of(folder) == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",

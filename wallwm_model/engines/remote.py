@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from wallwm_model.engines import fields
 from wallwm_model.engines.address import Address, read_address
 from wallwm_model.engines.base import Context, Look
-from wallwm_model.engines.caller import Caller, Split, sound
+from wallwm_model.engines.caller import FarEngine, sound
 from wallwm_model.engines.foreign import ForeignEngine
 from wallwm_model.engines.link import Link, quote
 from wallwm_model.engines.messages import CALL, VERSION, look_body, spec_hash
@@ -21,7 +20,7 @@ from wallwm_model.spec import ModelSpec
 from wallwm_model.thought import Stop
 
 
-class RemoteEngine:
+class RemoteEngine(FarEngine):
     """An `Engine` behind one of our own servers, which keeps the contexts.
 
     Every call raises EngineError at once while there is no connection, and after `deadline_s` without an
@@ -29,18 +28,8 @@ class RemoteEngine:
     """
 
     def __init__(self, address: Address, spec: ModelSpec, link: Link, engine: str) -> None:
-        self.spec, self.name = spec, f"{engine} at {address.url}"
-        self._address, self._caller = address, Caller(link)
+        super().__init__(engine, spec, address, link)
         self._numbers = itertools.count(1)
-
-    @property
-    def splits(self) -> deque[Split]:
-        """Where the time of the last calls went."""
-        return self._caller.splits
-
-    def waits_s(self) -> dict[str, float]:
-        """Of the calls since the last look began, `network` and `queue` [s]."""
-        return self._caller.waits_s()
 
     def observe(self, look: Look) -> Context:
         """See `Engine.observe`."""
@@ -81,10 +70,6 @@ class RemoteEngine:
         reply = self._ask("explain", {"latents": latents}, self._address.patience_s, stop)
         with sound(self._address.url):
             return fields.text(reply, "text")
-
-    def close(self) -> None:
-        """End the connection."""
-        self._caller.link.close()
 
     def _ask(
         self, call: str, body: dict[str, Any], deadline_s: float, stop: Stop | None = None

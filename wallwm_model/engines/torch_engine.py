@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from wallwm_model.bundle import WEIGHTS, read_manifest
+from wallwm_model.bundle import WEIGHTS, precision_of
+from wallwm_model.deploy.language import PART
 from wallwm_model.deploy.weights import read_part
 from wallwm_model.engines.graphs import Graph, GraphEngine
 from wallwm_model.errors import EngineError, SpecError
@@ -22,8 +23,6 @@ from wallwm_model.network.language.graphs import Explain, Reason
 from wallwm_model.network.language.model import Language
 from wallwm_model.network.model import Act, Decode, Imagine, Observe, WallWM
 from wallwm_model.spec import ModelSpec
-
-PART = "language."
 
 
 def load(
@@ -64,7 +63,7 @@ def read_network(folder: Path, spec: ModelSpec) -> tuple[WallWM, Language | None
     Raises:
         EngineError: a bundle of 8 bits, or weights of another network.
     """
-    name = read_manifest(folder).get("precision", {}).get("name", "fp32")
+    name = precision_of(folder)
     if name not in ("fp32", "bf16"):
         raise EngineError(
             f"engine torch needs a bundle of fp32 or bf16; {folder} is of {name}, for inference only"
@@ -108,15 +107,13 @@ def _said(language: Language, spec: ModelSpec) -> dict[str, tuple[nn.Module, lis
 
 
 def _graph(module: nn.Module, names: list[str], device: str) -> Graph:
-    order = {"tokens": "tokens"} if names == ["text"] else {}
-
     @torch.inference_mode()
     def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         given = {
             name: torch.from_numpy(np.ascontiguousarray(value)).to(device) for name, value in inputs.items()
         }
         try:
-            out = module(*given.values()) if order else module(**given)
+            out = module(*given.values()) if len(given) == 1 else module(**given)
         except SpecError as error:
             raise EngineError(f"the network does not take what it is given: {error}") from error
         values = out if isinstance(out, tuple) else (out,)

@@ -139,7 +139,7 @@ class Planner:
             "preprocess": chunk.preprocess_s,
             "observe": chunk.observe_s,
             "act": chunk.act_s,
-            **getattr(chunk, "waits_s", {}),
+            **chunk.waits_s,
         }
         if use is not None:
             timings["mask"] = masked - decoded

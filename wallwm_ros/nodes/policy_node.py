@@ -85,8 +85,8 @@ class PolicyNode(ManagedNode):
         self._check_cameras(config)
         self._settings.locked = True
         self.get_logger().info(f"model {engine.spec.name} on engine {engine.name} for robot {profile.name}")
-        if why := getattr(engine, "why", ""):
-            self.get_logger().info(f"engine: {why}")
+        if engine.why:
+            self.get_logger().info(f"engine: {engine.why}")
 
     def _check_cameras(self, config: PolicyConfig) -> None:
         """What can be known of them before they are used, and what it takes to follow them."""
