@@ -163,6 +163,7 @@ def prepare(name: str, data: Path, out: Path) -> None:
     Raises:
         SpecError: `out` belongs to another model.
     """
+    from wallwm_model.train.files import replace_file
     from wallwm_model.train.launch import wait
     from wallwm_model.train.parallel import world
     from wallwm_model.train.recipes import RECIPES
@@ -172,8 +173,7 @@ def prepare(name: str, data: Path, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         stages = recipe.stages.values()
         spec = make_spec(name, recipe.preset, data, recipe.action_space, stages)
-        path.with_suffix(".new").write_text(spec.to_json())
-        path.with_suffix(".new").rename(path)
+        replace_file(path, lambda new: new.write_text(spec.to_json()))
     wait()
     spec = ModelSpec.load(path)
     if (spec.preset, spec.action_space) != (recipe.preset, recipe.action_space):

@@ -9,8 +9,10 @@ another copy, learns to denoise what the student samples, several times for each
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,11 +27,13 @@ from wallwm_model.network.world import World
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.augment import relight
 from wallwm_model.train.dataset import Batch, Loader
+from wallwm_model.train.files import replace_file
 from wallwm_model.train.loop import Stage, learning_rate, trained_parameters
 from wallwm_model.train.losses import Task, chunk_losses, draw_prefix, encode_pictures, world_loss
 from wallwm_model.train.matching import add_noise, draw_levels, matching_loss, simulate
 from wallwm_model.train.parallel import Optimiser, world
 from wallwm_model.train.recipes import TrainConfig, within
+from wallwm_model.train.sharding import gather
 from wallwm_model.train.sight import SightTable
 
 
@@ -135,33 +139,23 @@ class Distillation(Stage):
     ) -> None:  # fmt: skip
         self.teacher = copy.deepcopy(model).requires_grad_(False)
         self.follower = copy.deepcopy(model).requires_grad_(False)
-        student = replace(spec, euler_steps=config.euler_steps)
+        student = dataclasses.replace(spec, euler_steps=config.euler_steps)
         super().__init__("distill", model, student, config, folder, sight)
         self.follows = dict(trained_parameters(self.follower, "distill", config))
         for parameter in self.follows.values():
             parameter.requires_grad_(True)
         self.chaser = Optimiser(list(self.follows.items()), muon_lr=0.0, adam_lr=config.follower_lr)
 
-    def advance(self, loader: Loader) -> dict[str, float]:
-        """Several updates of the follower, then one of the student."""
-        config, step = self.config, self.step
-        generator = torch.Generator().manual_seed(hash((config.seed, step, world()[0])) % 2**31)
-        task = Task(self.model, self.spec, config.loss, self.sight, generator)
-        filmed = step % config.video_every == 0
-        unified = (step * config.unified) % 1 + config.unified >= 1
-        batch = (loader.unified if unified else loader.event)(step, video=filmed)
+    def losses(self, loader: Loader) -> dict[str, Tensor]:
+        """Losses of the student, after several updates of the follower."""
+        task, filmed = self.task(), self.step % self.config.video_every == 0
+        draw = loader.unified if self.unified else loader.event
+        batch = draw(self.step, video=filmed).to(task.generator.device)
         seen = Seen.of(task, batch)
         losses = self._act(task, batch, seen)
         if filmed:
             losses |= self._film(task, batch, seen)
-        sum(losses.values()).backward()
-        self.optimiser.step(learning_rate(step, config))
-        with torch.no_grad():
-            decay = min(config.ema, (1 + step) / (10 + step))
-            for name, fast in self.trained.items():
-                self.average[name].lerp_(fast, 1 - decay)
-        self.step += 1
-        return {name: float(loss.detach()) for name, loss in losses.items()}
+        return losses
 
     def _act(self, task: Task, batch: Batch, seen: Seen) -> dict[str, Tensor]:
         """Losses of the student's action tower."""
@@ -239,10 +233,9 @@ class Distillation(Stage):
     def save(self) -> None:
         """As every stage, and the follower beside it."""
         rank, _ = world()
-        torch.save(self.chaser.state_dict(), self.folder / f"distill-follower-{rank}.pt")
+        replace_file(self.folder / f"distill-follower-{rank}.pt", partial(torch.save, self.chaser.state_dict()))
         if rank == 0:
-            whole = {name: value.detach().contiguous() for name, value in self.follows.items()}
-            save_file(whole, self.folder / "distill-follower.safetensors")
+            replace_file(self.folder / "distill-follower.safetensors", partial(save_file, gather(self.follows)))
         super().save()
 
     def resume(self) -> None:

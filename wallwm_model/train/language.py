@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wallwm_model.errors import SpecError
 from wallwm_model.network.language.model import Language
 from wallwm_model.network.weights import read_stage
+from wallwm_model.train.files import replace_file
 from wallwm_model.train.language_data import MomentDataset, Moments
 from wallwm_model.train.language_losses import LanguageTask, Probe, Teacher
 from wallwm_model.train.language_measure import measure
@@ -87,13 +88,13 @@ class LanguageStage:
         """Weights of what trains, and the optimiser's state; written whole, then renamed."""
         rank, _ = world()
         state = {"optimiser": self.optimiser.state_dict(), "probe": self.probe.state_dict()}
-        _replace(self.folder / f"{self.name}-optimiser-{rank}.pt", lambda path: torch.save(state, path))
+        replace_file(self.folder / f"{self.name}-optimiser-{rank}.pt", lambda path: torch.save(state, path))
         if rank:
             return
         weights = {k: v.contiguous() for k, v in self.trained.state_dict().items()}
-        _replace(self.folder / f"{self.name}.safetensors", lambda path: save_file(weights, path))
+        replace_file(self.folder / f"{self.name}.safetensors", lambda path: save_file(weights, path))
         progress = json.dumps({"step": self.step, "history": self.history})
-        _replace(self.folder / f"{self.name}.json", lambda path: path.write_text(progress))
+        replace_file(self.folder / f"{self.name}.json", lambda path: path.write_text(progress))
 
     def resume(self) -> None:
         """Go on from `save`'s files, if there are any.
@@ -158,8 +159,3 @@ def _muon_name(name: str) -> str:
     """Tables and outputs are not for Muon; here they are called otherwise than `is_hidden_matrix` expects."""
     other = ("embed_tokens.", "staircase.start", "staircase.steps", "staircase.keep", "remaining.2")
     return "queries" if any(part in name for part in other) else name
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    write(path.with_suffix(".new"))
-    path.with_suffix(".new").rename(path)

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from wallwm_model.network.model import WallWM
 from wallwm_model.network.weights import load_weights, read_stage
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.dataset import Batch, EventDataset, Loader
+from wallwm_model.train.files import replace_file
 from wallwm_model.train.losses import (
     Task,
     action_loss,
@@ -75,18 +77,28 @@ class Stage:
         )
         self.step, self.history = 0, []
 
+    def task(self) -> Task:
+        """What this step's losses need; its random numbers depend on (seed, step, rank) alone."""
+        device = next(self.model.parameters()).device
+        seed = hash((self.config.seed, self.step, world()[0])) % 2**31
+        generator = torch.Generator(device).manual_seed(seed)
+        return Task(self.model, self.spec, self.config.loss, self.sight, generator)
+
+    @property
+    def unified(self) -> bool:
+        """Whether this step's batch has fixed-length chunks: `config.unified` of them, evenly spread."""
+        share = self.config.unified
+        return (self.step * share) % 1 + share >= 1
+
     def losses(self, loader: Loader) -> dict[str, Tensor]:
         """Losses of this step; batch and noise depend on (seed, step, rank) alone."""
-        config, step = self.config, self.step
-        device = next(self.model.parameters()).device
-        generator = torch.Generator(device).manual_seed(hash((config.seed, step, world()[0])) % 2**31)
-        task = Task(self.model, self.spec, config.loss, self.sight, generator)
+        config, step, task = self.config, self.step, self.task()
+        device = task.generator.device
         if self.name == "video" and step < config.look_steps:
             return look_loss(task, loader.event(step, mixed=True).to(device))
         filmed = self.name != "action" and step % config.video_every == 0
         ahead = filmed or (self.name != "video" and config.loss.time_map != "keyframe")
-        unified = (step * config.unified) % 1 + config.unified >= 1 or self.name == "adapt"
-        if unified:
+        if self.unified or self.name == "adapt":
             batch = loader.unified(step, video=ahead)
         else:
             batch = loader.event(step, video=ahead, mixed=self.name == "video" and not filmed)
@@ -135,15 +147,11 @@ class Stage:
     def save(self) -> None:
         """Weights as safetensors; optimiser state of every rank beside them. Written whole, then renamed."""
         rank, _ = world()
-        state = self.folder / f"{self.name}-optimiser-{rank}.pt"
-        torch.save(self.optimiser.state_dict(), state.with_suffix(".new"))
-        state.with_suffix(".new").rename(state)
+        replace_file(self.folder / f"{self.name}-optimiser-{rank}.pt", partial(torch.save, self.optimiser.state_dict()))
         for kind, values in (("last", self.trained), ("ema", self.average)):
             whole = gather(values | self._buffers())
             if rank == 0:
-                path = self.folder / f"{self.name}-{kind}.safetensors"
-                save_file(whole, path.with_suffix(".new"))
-                path.with_suffix(".new").rename(path)
+                replace_file(self.folder / f"{self.name}-{kind}.safetensors", partial(save_file, whole))
         if rank == 0:
             progress = {"step": self.step, "history": self.history, "sharded": self.sharded}
             (self.folder / f"{self.name}.json").write_text(json.dumps(progress))
