@@ -39,7 +39,7 @@ class Measured:
     Attributes:
         graphs: as they go into the bundle.
         layers: layer -> error when it alone is quantised, in all graphs that have it, as a share of the bounds;
-            under the name that the first of them has for it.
+            under the name that the first of them has for it; empty where all could be quantised.
         kept: graph -> layers that stay in 16 bits.
         action_error: root mean square of the chunks' error, normalised joints.
         remaining_error: root mean square of the remaining time's error [steps].
@@ -90,20 +90,22 @@ class Quantiser:
         self._layers = {name: layers_of(graph) if self.inputs[name] else [] for name, graph in graphs.items()}
 
     def run(self) -> Measured:
-        """Measure every layer, then keep as few as the bounds allow.
+        """Quantise everything; if that loses too much, measure every layer, and keep as few as the bounds allow.
 
         Raises:
             BundleError: the bound cannot be met although every layer is kept, i.e. it is not positive.
         """
+        whole = self._quantised(set(), {})
+        if self._holds(whole):
+            return whole  # nothing has to be kept, so that no layer need be measured
         errors = self._alone()
         order = sorted(errors, key=errors.get, reverse=True)
         fits: dict[int, Measured] = {}
 
         def holds(count: int) -> bool:
             self._say(f"{count} of {len(order)} weights kept in 16 bits")
-            found = self._quantised(set(order[:count]), errors)
-            small = found.action_error <= self._bound and found.remaining_error <= LATE
-            if small and max(found.others.values(), default=0.0) <= OTHERS:
+            found = self._quantised(set(order[:count]), errors) if count else whole
+            if self._holds(found):
                 fits[count] = found
             return count in fits
 
@@ -111,6 +113,11 @@ class Quantiser:
         if least is None:
             raise BundleError(f"the bound of the action error must be positive; found {self._bound}")
         return fits[least]
+
+    def _holds(self, found: Measured) -> bool:
+        """All errors are within their bounds."""
+        small = found.action_error <= self._bound and found.remaining_error <= LATE
+        return small and max(found.others.values(), default=0.0) <= OTHERS
 
     def _exercise(self, engine: GraphEngine) -> None:
         """Run the graphs that have not been run yet, so that they can be calibrated."""
