@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 
 import pytest
 
@@ -55,13 +54,3 @@ def test_the_summary_takes_each_figure_from_its_part():
     assert tuple(figures)[:9] == KEYS
     assert figures["handeye_deg_max"] == 3 and figures["mask_ms"]["wan"] == 9.0
     assert figures["bump"] == {"bump_table": {}} and figures["masks"] == {"rigs": 4}
-
-
-@pytest.mark.slow
-def test_the_quick_study_runs_through(tmp_path):
-    from wallwm_ros.cli.main import main
-
-    assert main(["bench", "calibration", "--quick", "--json", str(tmp_path / "f.json")]) == 0
-    figures = json.loads((tmp_path / "f.json").read_text())
-    assert set(KEYS) <= set(figures) and set(figures["mask_ms"]) == {"nano", "wan"}
-    assert figures["mask_recall"] == 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -31,7 +32,7 @@ SMALL = {
     "demo": DEMO,
     "data sim": "--episodes 3 --workers 1",
     "train nano": "--steps 2 --processes 1",
-    "distill nano": "--updates 1 --processes 1",
+    "distill nano": "--updates 1 --processes 1 --teacher {out}/runs/train-nano --data {out}/data/sim --out {out}/student",
     "calibrate board": "",
     "calibrate practice": "--views 14 --poses 12",
     "calibrate intrinsics": "--out {out}/report",
@@ -54,6 +55,17 @@ SMALL = {
     "bench soak": "--minutes 0.1",
     "bench": "--seconds 1",
 }
+# What a command promises to leave in its `--json` file.
+FIGURES = {
+    "bench calibration": {
+        "intrinsics_error_pct_max", "reprojection_px_max", "handeye_mm_max", "handeye_deg_max", "mask_recall",
+        "mask_precision", "bump_detected", "false_alarms", "mask_ms",
+    },
+    "bench model": {"wan_bit_equal", "mask_agreement", "mask_ms", "staircase_speedup", "cot_token_accuracy"},
+    "bench runtime": {"overhead_ms_p99", "seam", "jitter_ms_p99", "reaction_ms"},
+    "bench faults": {"cases", "violations", "lost_results", "hold_ms_max"},
+    "bench engine": {"latency_ms_p50", "speedup_vs_teacher", "action_error_mm", "success", "size_ratio"},
+}  # fmt: skip
 STOPPED = {"up": "active", "serve": "serving"}  # runs until Ctrl-C, and says this when it is ready
 SELF = {"test"}  # the run that this test is part of
 PATIENCE_S = 1200  # a hang ends the test; nothing is judged by how long it took
@@ -107,6 +119,9 @@ def test_command_of_the_documentation(line, out):
         process.kill()
     assert process.returncode in ((0, 130) if key in STOPPED else (0,)), output
     assert "Traceback" not in output
+    if "--json" in words:
+        figures = json.loads(Path(words[words.index("--json") + 1]).read_text())
+        assert figures and FIGURES.get(key, set()) <= set(figures)
 
 
 def _wait_for(process: subprocess.Popen, word: str) -> None:
