@@ -93,8 +93,8 @@ def video(
         status.update("comparing")
         found = compare(clip for cameras in clips for clip in cameras)
     for event in range(min(strips, len(clips))):
-        for clip, camera in zip(clips[event * len(clips) // strips], ("head", "left", "right"), strict=False):
-            write_strip(clip, pictures / f"{event}-{camera}.png")
+        for clip in clips[event * len(clips) // strips]:
+            write_strip(clip, pictures / f"{event}-{clip.name.rpartition(', ')[2]}.png")
     _show_video(found, len(clips))
     if out is not None:
         body = {"events": len(clips), "denoising_steps": steps} | found
