@@ -139,13 +139,13 @@ def grown(engine: str, folder: Path) -> float:
     import onnxruntime  # noqa: F401
     import openvino  # noqa: F401
 
-    from benchmarks.engine import _resident
+    from benchmarks.engine_speed import resident
 
-    before, video = _resident(), tuple(int(size) for size in np.load(folder / "shape.npy"))
+    before, video = resident(), tuple(int(size) for size in np.load(folder / "shape.npy"))
     found = graphs(engine, folder)
     for steps in CHUNKS:
         call(found, steps, video)
-    return _resident() - before
+    return resident() - before
 
 
 if __name__ == "__main__":
