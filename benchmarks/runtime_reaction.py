@@ -24,7 +24,7 @@ CHANGED = 2e-3  # a command differs from here on [rad]
 POINTING = 0.8  # of the way to a side
 CALM_S = 0.5  # the pointing joint has stood so long before the cube is moved again
 AT_ONCE = 1  # replan_steps: the next inference begins as soon as the last one has ended
-# Name: (mode of policy_node, replan_steps; 0: its default, half a chunk).
+# Name: (mode of policy_node, replan_steps; 0: its default, three quarters of a chunk).
 WAYS = {"synchronous": ("event", 0), "overlapped": ("unified", 0), "overlapped_at_once": ("unified", AT_ONCE)}
 GIVE_UP_S = 30.0
 

@@ -162,7 +162,7 @@ def test_a_pause_shorter_than_a_chunk_is_no_end():
     bench = TaskBench(latency=0.1)
     bench.engine = lambda *given: (hold if given[2].ticket % 3 == 2 else ramp)(*given)
     bench.modes.submit(TIDY)
-    bench.run(10.0)
+    bench.run(12.0)
     assert bench.results == {} and len(bench.questions) > 9
 
 
@@ -345,7 +345,7 @@ def test_a_newer_task_whose_inference_fails_ends_both():
 def test_the_next_chunk_is_inferred_from_pictures_taken_since_it_became_due_while_there_is_time():
     bench = TaskBench(latency=0.1, prefix=True)
     bench.modes.submit(TIDY)
-    bench.run(8.0)
+    bench.run(12.0)
     assert len(bench.ages) > 8 and max(bench.ages[1:]) <= 40 * MS, "a picture is 15 ms old when it comes, a turn 20"
     starved = TaskBench(latency=2.03)
     starved.modes.submit(TIDY)

@@ -22,6 +22,9 @@ SPEC_VERSION = 1
 MODES = ("event", "unified")
 SOURCES = ("instruction", "atomic", "staircase")
 CONDITIONERS = ("words", "vlm")
+# Share of a fixed chunk that is carried out before the next one takes over. With a half, the nano dithers between events:
+# docs/training.md has the figures.
+EXECUTED = 0.75
 ACTION_SPACES = ("joint_position", "end_effector_pose")
 
 
@@ -163,6 +166,11 @@ class ModelSpec:
     def latent_frames(self) -> int:
         """Future latent video frames of the longest event."""
         return self.horizon // self.steps_per_latent
+
+    @property
+    def replan_steps(self) -> int:
+        """Unified mode looks again after so many steps of a fixed chunk, unless it is told otherwise."""
+        return int(EXECUTED * self.chunk_steps)
 
     @property
     def history_pictures(self) -> int:

@@ -15,7 +15,6 @@ from wallwm_model.sim.simulation import Simulation
 from wallwm_model.sim.variations import vary
 
 SETTLE_S = 0.25  # rest after each event, about what control takes to report a chunk as done [s]
-EXECUTED = 0.5  # share of a fixed chunk that is carried out before the next one takes over
 PATIENCE = 2.5  # a fixed-chunk policy may take so many times as long as the expert's typical task
 TYPICAL_S = {"pick_place": 8.0, "handover": 15.0}  # of the expert
 
@@ -76,7 +75,7 @@ class UnifiedDriver:
 
     def __call__(self, sim: Simulation, scene: Scene, tally: Tally) -> None:
         spec = self._policy.engine.spec
-        executed = int(EXECUTED * spec.chunk_steps)
+        executed = spec.replan_steps
         film = _Film(sim, spec.history_pictures, spec.picture_steps, self._blank)
         limit = PATIENCE * TYPICAL_S[scene.task] * spec.rate_hz
         captions, steps, index = scene.captions(), 0, 0

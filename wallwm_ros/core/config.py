@@ -88,7 +88,8 @@ class PolicyConfig:
     )
     replan_steps: int = option(
         0,
-        "unified mode infers the next chunk from this step of the present one on; 0: from its half",
+        "unified mode infers the next chunk from this step of the present one on; 0: from three quarters, from half of it "
+        "if the engine is slow",
         low=0,
         high=256,
         live=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from wallwm_model.spec import EXECUTED
 from wallwm_ros.core.events import Outcome, Plan, Stage
 from wallwm_ros.core.plan_runner import CLOSING_STEPS, PlanRunner
 from wallwm_ros.core.synchronizer import Match
@@ -59,8 +60,15 @@ class TaskRunner(PlanRunner[TaskRun]):
         """From a step on; at once where the plan ran dry, while a picture still shows where the arm paused."""
         if run.execution.ran_dry:
             return True
-        replan = min(self.tuning.replan_steps or self._shape.steps // 2, self._shape.steps)
-        return run.execution.step >= run.execution.first_step + replan
+        return run.execution.step >= run.execution.first_step + self._replan()
+
+    def _replan(self) -> int:
+        """Steps of a chunk before the next one is inferred: as set, or late, yet so that it should come in time."""
+        steps = self._shape.steps
+        if self.tuning.replan_steps:
+            return min(self.tuning.replan_steps, steps)
+        last = steps - self.delay.steps(self._shape.step_ns) - CLOSING_STEPS
+        return max(steps // 2, min(int(EXECUTED * steps), last))
 
     def _rows(self, run: TaskRun, question: Question, plan: Plan, due: int) -> np.ndarray | None:
         further = question.first_step + len(plan.actions) > self._current.execution.planned

@@ -50,7 +50,8 @@ class TaskTuning:
 
     Attributes:
         source: where the text side comes from: `instruction`, `atomic` or `staircase`.
-        replan_steps: the next chunk is inferred from this step of the present one on; 0: from its half.
+        replan_steps: the next chunk is inferred from this step of the present one on; 0: from three quarters,
+            from its half if the engine is slow.
         blend_steps: a chunk takes over from the one before during so many steps.
         still: a chunk whose targets move less than this holds still [rad or m].
     """

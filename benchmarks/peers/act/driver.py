@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.peers.act.policy import Trained
-from wallwm_model.eval.closed_loop import EXECUTED, PATIENCE, SETTLE_S, TYPICAL_S, Driver, Tally
+from wallwm_model.eval.closed_loop import PATIENCE, SETTLE_S, TYPICAL_S, Driver, Tally
 from wallwm_model.preprocess import Observation
 from wallwm_model.sim.scene import Scene
 from wallwm_model.sim.simulation import Simulation
@@ -41,5 +41,7 @@ def drivers(folder: Path, threads: int) -> dict[str, Driver]:
     """
     torch.set_num_threads(threads)
     trained = Trained(folder)
-    steps = trained.spec.chunk_steps
-    return {NAME: ActDriver(trained, steps), f"{NAME} overlapping": ActDriver(trained, int(EXECUTED * steps))}
+    spec = trained.spec
+    return {
+        NAME: ActDriver(trained, spec.chunk_steps), f"{NAME} overlapping": ActDriver(trained, spec.replan_steps)
+    }  # fmt: skip
