@@ -44,6 +44,17 @@ def bundle(precision: str = "fp32", error: float = 0.05) -> Path:
 
 
 @functools.cache
+def bundle_of_robots() -> Path:
+    """The same model with graphs of any number of robots."""
+    from wallwm_model.deploy.export import source_of
+    from wallwm_model.deploy.writing import Options, write
+
+    out = _folder() / "robots"
+    write(source_of(model(), small_spec(), batch=True), out, Options())
+    return out
+
+
+@functools.cache
 def bundle_of_lengths(lengths: tuple[int, ...]) -> Path:
     """The same model with one `act` graph per length."""
     from wallwm_model.deploy.export import from_bundle, trace_act

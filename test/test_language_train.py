@@ -13,8 +13,8 @@ from language_fixtures import moments, observation, tiny_language  # noqa: E402
 
 from wallwm_model.errors import BundleError, SpecError  # noqa: E402
 from wallwm_model.network.caption import CaptionEncoder  # noqa: E402
-from wallwm_model.train.language import LanguageStage, load_stage, run  # noqa: E402
-from wallwm_model.train.language_recipes import PARTS, RECIPES, STAGES, LanguageRecipe  # noqa: E402
+from wallwm_model.train.language import LanguageStage  # noqa: E402
+from wallwm_model.train.language_recipes import PARTS, STAGES, LanguageRecipe  # noqa: E402
 from wallwm_model.train.language_teacher import EncoderTeacher, bundle_teacher  # noqa: E402
 from wallwm_model.wording import decode, vocabulary  # noqa: E402
 

@@ -75,6 +75,11 @@ def precision_of(folder: Path) -> str:
     return read_manifest(folder).get("precision", {}).get("name", "fp32")
 
 
+def batches(folder: Path) -> bool:
+    """Whether a verified bundle's graphs take several robots at once; most take one."""
+    return read_manifest(folder).get("batch") == "dynamic"
+
+
 def graphs_in(folder: Path) -> dict[str, Path]:
     """Name -> file of every graph that a verified bundle lists."""
     listed = read_manifest(folder)["files"]

@@ -12,6 +12,8 @@
 | reason | images, tokens (1, L) int64 | vlm (1, L, width), staircase (1, K_c, width), latents (1, K_c, W), caption (1, L, words), remaining (1,) |
 | explain | latents, tokens (1, M) int64 | logits (1, M, words) |
 
+With `batch`, 1 stands for any number of robots in `text`, `observe` and `act`; `video` has them in its second axis.
+
 `reason` and `explain` are there where the language side was trained too; `act_16` and so on instead of `act` where
 lengths were asked for.
 """
@@ -66,14 +68,17 @@ def export(
     options: Options = AS_TRAINED,
     lengths: tuple[int, ...] = (),
     say: Say = lambda text: None,
+    *,
+    batch: bool = False,
     **facts,
 ) -> None:
     """Write the bundle of the model in folder `trained`; `facts` go into its manifest.
 
     Args:
         lengths: of the chunks that get an `act` graph of their own; none: one graph for all.
+        batch: graphs take several robots at once, for a server.
     """
-    source = from_training(trained, lengths, say)
+    source = from_training(trained, lengths, say, batch=batch)
     out.mkdir(parents=True, exist_ok=True)
     for stage in (*PARTS, *language_recipes.STAGES):
         if (trained / f"{stage}.png").is_file():
@@ -81,8 +86,17 @@ def export(
     write(source, out, options, say, **facts)
 
 
-def convert(bundle: Path, out: Path, options: Options, say: Say = lambda text: None, **facts) -> None:
-    """Write a finished bundle anew, in another precision or with other steps.
+def convert(
+    bundle: Path,
+    out: Path,
+    options: Options,
+    lengths: tuple[int, ...] = (),
+    say: Say = lambda text: None,
+    *,
+    batch: bool = False,
+    **facts,
+) -> None:
+    """Write a finished bundle anew: in another precision, with other steps, or with other graphs (see `export`).
 
     Raises:
         BundleError: the bundle is altered, is of 8 bits already, or is the folder to write.
@@ -91,10 +105,19 @@ def convert(bundle: Path, out: Path, options: Options, say: Say = lambda text: N
         raise BundleError(f"a bundle must be converted into another folder; found {out} twice")
     said = read_manifest(bundle)
     kept = {key: said[key] for key in ("training", "distillation") if key in said}
-    write(from_bundle(bundle), out, options, say, **kept, **facts)
+    source = from_bundle(bundle)
+    if lengths or batch:
+        from wallwm_model.engines.torch_engine import read_network
+
+        say("tracing the graphs")
+        model, language = read_network(bundle, source.spec)
+        source = source_of(model, source.spec, language, lengths, batch=batch)
+    write(source, out, options, say, **kept, **facts)
 
 
-def from_training(trained: Path, lengths: tuple[int, ...] = (), say: Say = lambda text: None) -> Source:
+def from_training(
+    trained: Path, lengths: tuple[int, ...] = (), say: Say = lambda text: None, *, batch: bool = False
+) -> Source:
     """The trained model as graphs.
 
     Raises:
@@ -105,15 +128,16 @@ def from_training(trained: Path, lengths: tuple[int, ...] = (), say: Say = lambd
     if language is not None:
         spec = reasoning(spec, language)
     say("tracing the graphs")
-    return source_of(model, spec, language, lengths)
+    return source_of(model, spec, language, lengths, batch=batch)
 
 
 def source_of(
-    model: WallWM, spec: ModelSpec, language: Language | None = None, lengths: tuple[int, ...] = ()
-) -> Source:
+    model: WallWM, spec: ModelSpec, language: Language | None = None, lengths: tuple[int, ...] = (), *,
+    batch: bool = False,
+) -> Source:  # fmt: skip
     """A model in memory as graphs, with its weights."""
     check_lengths(lengths, spec)
-    graphs, said = trace_graphs(model, spec, lengths), {}
+    graphs, said = trace_graphs(model, spec, lengths, batch=batch), {}
     if language is not None:
         graphs |= trace_language(language, spec.horizon)
         said = {f"{PART}{name}": value for name, value in language.state_dict().items()}
@@ -140,7 +164,9 @@ def export_graphs(model: WallWM, spec: ModelSpec, out: Path, language: Language 
     write_graphs(source_of(model, spec, language), out)
 
 
-def trace_graphs(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...] = ()) -> dict[str, ModelProto]:
+def trace_graphs(
+    model: WallWM, spec: ModelSpec, lengths: tuple[int, ...] = (), *, batch: bool = False
+) -> dict[str, ModelProto]:
     """Graph name -> ONNX, with the weights still inside; text and chunk length are dynamic axes."""
     camera, views = spec.cameras[0], len(spec.cameras)
     looked = a_look(model, spec)
@@ -149,13 +175,13 @@ def trace_graphs(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...] = ()) 
     seen = ["video", "remaining", "positions"]
     length = {"text": {1: torch.export.Dim("words", min=2, max=64)}}
     graphs = {
-        "text": trace(model.video.captions, {"tokens": tokens}, ["text"]),
-        "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length),
+        "text": trace(model.video.captions, {"tokens": tokens}, ["text"], batch=batch),
+        "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length, batch=batch),
     }
     if "unified" in spec.modes:
         past = torch.zeros(1, views, spec.history_pictures, camera.height, camera.width, 3, dtype=torch.uint8)
         whole = Observe(model, spec.horizon, past=True)
-        graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length)
+        graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length, batch=batch)
     side = camera.height // model.config.latent_stride
     latents = torch.zeros(1, views, model.config.latent_channels, spec.imagined_frames, side, side)
     seen_first = {name: looked[name] for name in ("images", "text", "mask")}
@@ -163,7 +189,7 @@ def trace_graphs(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...] = ()) 
     graphs["imagine"] = trace(Imagine(model), dreamed, ["velocity"], length)
     decoded = {"images": looked["images"], "latents": latents}
     graphs["decode"] = trace(Decode(model), decoded, ["pictures"])
-    return graphs | trace_act(model, spec, lengths)
+    return graphs | trace_act(model, spec, lengths, batch=batch)
 
 
 def a_look(model: WallWM, spec: ModelSpec) -> dict[str, torch.Tensor]:
@@ -178,7 +204,9 @@ def a_look(model: WallWM, spec: ModelSpec) -> dict[str, torch.Tensor]:
     }
 
 
-def trace_act(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...]) -> dict[str, ModelProto]:
+def trace_act(
+    model: WallWM, spec: ModelSpec, lengths: tuple[int, ...], *, batch: bool = False
+) -> dict[str, ModelProto]:
     """The `act` graph, or one for each length; they read as many tokens as either window has."""
     joints = len(spec.joints)
     longest = {2: torch.export.Dim("read", min=2, max=4096)}
@@ -196,11 +224,11 @@ def trace_act(model: WallWM, spec: ModelSpec, lengths: tuple[int, ...]) -> dict[
 
     if not lengths:
         axes = {"noisy": {1: steps}, "t": {1: steps}, "video": longest}
-        return {"act": trace(Act(model), acted(24), ["clean"], axes)}
+        return {"act": trace(Act(model), acted(24), ["clean"], axes, batch=batch)}
     axes = {"video": longest} if "unified" in spec.modes else {}
     return {
         f"act_{count}": trace(
-            ActOfLength(model), acted(count) | {"steps": torch.full((1,), count)}, ["clean"], axes
+            ActOfLength(model), acted(count) | {"steps": torch.full((1,), count)}, ["clean"], axes, batch=batch
         )
         for count in lengths
     }

@@ -22,6 +22,7 @@ from wallwm_model.engines.address import token_of_environment
 from wallwm_model.engines.conversation import Conversation, Counts
 from wallwm_model.engines.gate import Caps, right_token
 from wallwm_model.engines.messages import greeting
+from wallwm_model.engines.together import shared
 from wallwm_model.engines.turns import Turns
 from wallwm_model.policy import Policy
 
@@ -70,9 +71,10 @@ class EngineReplica:
         loaded = load_engine(bundle, engine, threads)
         self._caps, self._counts, self._token = Caps(), Counts(), token_of_environment()
         name = serve.get_replica_context().replica_id.unique_id
-        self._policy, self._greeting = Policy(loaded), wire.pack(greeting(loaded) | {"replica": name})
+        self._greeting = wire.pack(greeting(loaded) | {"replica": name})
+        several, together = shared(loaded, self._caps.batch)
+        self._policy, self._turns = Policy(several), Turns(self._caps.waiting, together)
         self._policy.warm()
-        self._turns = Turns(self._caps.waiting)
 
     @api.websocket("/")
     async def converse(self, socket: WebSocket) -> None:

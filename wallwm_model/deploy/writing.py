@@ -104,6 +104,7 @@ def write(source: Source, out: Path, options: Options, say: Say = lambda text: N
         "model": spec.name,
         "precision": _precision(options.precision),
         "opset": opset,
+        "batch": "dynamic" if _batches(source.graphs["text"]) else 1,
         "lengths": sorted(int(name[4:]) for name in source.graphs if name.startswith("act_")) or "dynamic",
         "size": _size(source, out, numbers, plain),
     }
@@ -161,6 +162,11 @@ def report(found: Measured, options: Options, looks: list[Look], seen: str) -> d
         "kept_in_16_bits": {graph: names for graph, names in found.kept.items() if names},
         "error_of_each_layer_alone_as_share_of_bound": layers,
     }
+
+
+def _batches(graph: ModelProto) -> bool:
+    """Whether a graph takes any number of robots."""
+    return bool(graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param)
 
 
 def _precision(name: str) -> dict[str, str]:

@@ -63,11 +63,13 @@ class Engine(Protocol):
 
     Attributes:
         why: the reason for this engine, if one chose it.
+        batches: its graphs take several robots' rows at once.
     """
 
     spec: ModelSpec
     name: str
     why: str = ""
+    batches: bool = False
 
     def observe(self, look: Look) -> Context:
         """Look at the world once."""

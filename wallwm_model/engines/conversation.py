@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from wallwm_model.engines import wire
 from wallwm_model.engines.calls import Session
 from wallwm_model.engines.gate import Caps, RateLimit
-from wallwm_model.engines.messages import CALL, STOP
+from wallwm_model.engines.messages import STOP
 from wallwm_model.engines.turns import Job, Turns
 from wallwm_model.errors import EngineError, WallWMError, WireError
 from wallwm_model.policy import Policy
@@ -115,9 +115,7 @@ class Conversation:
             if not isinstance(body, dict):
                 raise WireError(f"a request must be a map; found {type(body).__name__}")
             stop = threading.Event()
-            job = self._turns.submit(
-                str(body.get(CALL, "chunk"))[:16], partial(self._session.answer, body, stop.is_set)
-            )
+            job = self._turns.submit(partial(self._session.answer, body, stop.is_set))
             await self._finish(job, stop)
             return wire.pack(job.future.result() | {"server_timing": job.timing})
         except ConnectionClosed:

@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import Opcode
 from websockets.http11 import Request, Response
 
+from wallwm_model.engines.together import MOST
 from wallwm_model.errors import ConfigError
 
 HEALTH = "/healthz"  # as openpi's server has it
@@ -36,6 +37,7 @@ class Caps:
         rate_hz: requests per second of one connection, and how many it may send at once after a pause.
         frame_s: how long a message may be on its way, either way [s].
         contexts: looks kept per connection.
+        batch: requests under way in the engine at a time, if its graphs take several robots.
     """
 
     frame_bytes: int = 32 << 20
@@ -44,6 +46,7 @@ class Caps:
     rate_hz: float = 100.0
     frame_s: float = 10.0
     contexts: int = 4
+    batch: int = MOST
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -112,6 +112,10 @@ class GraphEngine(Engine):
             return self._run("explain", inputs)
 
         return explain(graph, latents, spec.words, spec.reason_length, stop)
+
+    def through(self, wrap: Callable[[str, Graph], Graph]) -> GraphEngine:
+        """The same engine with every graph, by its name, as `wrap` makes it."""
+        return GraphEngine(self.name, self.spec, {name: wrap(name, graph) for name, graph in self._graphs.items()})
 
     def close(self) -> None:
         """Drop all graphs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from wallwm_model.bundle import verify, verify_graphs
+from wallwm_model.bundle import batches, verify, verify_graphs
 from wallwm_model.engines.address import is_address
 from wallwm_model.engines.base import Engine
 from wallwm_model.engines.choice import ENGINES, choose
@@ -39,5 +39,5 @@ def load_engine(folder: Path | str, engine: str = "auto", threads: int = 2) -> E
     except Exception as error:  # runtimes have errors of their own kinds
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"engine {chosen} refused the graphs of {folder}: {first}") from error
-    loaded.why = why
+    loaded.why, loaded.batches = why, batches(Path(folder))
     return loaded

@@ -1,8 +1,8 @@
 """Serves one engine to several robots over websockets, ours and those of openpi's client.
 
 The first frame tells what is served; then each request gets one reply, in order. A text frame is an error, as
-with openpi. The event loop only moves messages; the engine runs in a thread of its own (`turns`), one request
-at a time.
+with openpi. The event loop only moves messages; the engine runs in threads of its own (`turns`), one request
+at a time, or several robots' together (`together`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from wallwm_model.engines.base import Engine
 from wallwm_model.engines.conversation import Conversation, Counts
 from wallwm_model.engines.gate import Caps, Gate, Guarded, Secrets, check_exposure
 from wallwm_model.engines.messages import greeting
+from wallwm_model.engines.together import shared
 from wallwm_model.engines.turns import Turns
 from wallwm_model.errors import ConfigError
 from wallwm_model.policy import Policy
@@ -49,8 +50,9 @@ class EngineServer:
     def __init__(self, engine: Engine, caps: Caps = CAPS, secrets: Secrets = NO_SECRETS) -> None:
         self.caps, self._secrets = caps, secrets
         self.counts, self.gate, self.port = Counts(), Gate(caps, secrets.token), 0
-        self._policy, self._greeting = Policy(engine), wire.pack(greeting(engine))
-        self._turns = Turns(caps.waiting)
+        self._greeting = wire.pack(greeting(engine))
+        several, together = shared(engine, caps.batch)
+        self._policy, self._turns = Policy(several), Turns(caps.waiting, together)
         self._server: Server | None = None
 
     @property

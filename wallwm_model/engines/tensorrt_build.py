@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from wallwm_model.engines.together import MOST, axis_of
 from wallwm_model.errors import EngineError
 from wallwm_model.spec import ModelSpec
 
 # A graph's dynamic axes: the smallest, usual and largest size, where the specification does not tell.
+ROBOTS = (1, 1, MOST)
 TOKENS = (2, 64, 4096)
 WORDS = (2, 16, 64)
 STEPS = 24  # a usual event
@@ -58,17 +59,13 @@ def _flags(trt: ModuleType) -> int:
 
 def _sizes(name: str, shape: tuple[int, ...], spec: ModelSpec) -> tuple[tuple[int, ...], ...]:
     """(smallest, usual, largest) shape of a dynamic input; empty for a fixed one."""
-    if -1 not in shape:
-        return ()
-    known: Mapping[str, tuple[int, int, int]] = {
-        "text": WORDS,
-        "noisy": (2, min(STEPS, spec.horizon), spec.horizon),
-        "t": (2, min(STEPS, spec.horizon), spec.horizon),
-        "video": TOKENS,
-    }
-    if name not in known:
-        raise EngineError(f"input {name} has a dynamic axis of unknown range; known: {', '.join(known)}")
-    return tuple(tuple(size if axis == -1 else axis for axis in shape) for size in known[name])
+    steps = (2, min(STEPS, spec.horizon), spec.horizon)
+    known = {("text", 1): WORDS, ("noisy", 1): steps, ("t", 1): steps, ("video", 2): TOKENS}
+    known[name, axis_of(name)] = ROBOTS
+    ranges = [(size,) * 3 if size != -1 else known.get((name, axis)) for axis, size in enumerate(shape)]
+    if None in ranges:
+        raise EngineError(f"axis {ranges.index(None)} of input {name} is dynamic, and its range unknown")
+    return tuple(zip(*ranges)) if -1 in shape else ()
 
 
 def _log(trt: ModuleType):

@@ -1,4 +1,4 @@
-"""Whose turn it is: requests of several robots, one thread that runs the engine."""
+"""Whose turn it is: requests of several robots, and the threads that take them to the engine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any
 
+from wallwm_model.engines.together import Together
 from wallwm_model.errors import EngineError
 
 
@@ -16,13 +18,12 @@ class Job:
     """One request on its way through the engine.
 
     Attributes:
-        kind: jobs of the same kind may be run together.
         future: its answer, or what it raised.
         asked_s, began_s, ended_s: steady clock [s]; the last two are 0 until then.
     """
 
-    def __init__(self, kind: str, run: Callable[[], Any]) -> None:
-        self.kind, self.run, self.future = kind, run, Future()
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run, self.future = run, Future()
         self.asked_s, self.began_s, self.ended_s = time.perf_counter(), 0.0, 0.0
 
     @property
@@ -37,43 +38,40 @@ class Job:
 
 
 class Turns:
-    """A bounded queue before one inference thread.
+    """A bounded queue before the inference threads.
 
     First come, first served. Whoever waits for an answer before asking again, as a server's connections do,
     has one job here at most; so every robot gets its turn after all others that wait, however often it asks.
 
-    The bundles' graphs have batch size 1. So jobs run one after the other, and several robots share the
-    engine's time; they do not gain any. `run_together` is where an engine with larger batches would take
-    several jobs at once.
-
     Args:
         waiting: jobs that may wait; more are refused.
-        run_together: runs jobs of one kind, and gives each its answer.
-        most: jobs that it takes at once.
+        together: lets several jobs use the engine at once; None: one after the other.
     """
 
-    def __init__(
-        self, waiting: int, run_together: Callable[[list[Job]], None] | None = None, most: int = 1
-    ) -> None:
-        self._room, self._run_together, self._most = waiting, run_together or run_in_turn, most
+    def __init__(self, waiting: int, together: Together | None = None) -> None:
+        self._room, self._request = waiting, together.request if together else nullcontext
         self._jobs: deque[Job] = deque()
         self._open, self._changed = True, threading.Condition()
-        # A daemon: an engine that never returns cannot keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
+        # Daemons: an engine that never returns cannot keep the process alive.
+        self._threads = [
+            threading.Thread(target=self._run, name="inference", daemon=True)
+            for _ in range(together.most if together else 1)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
         """Jobs that have not begun."""
         return len(self._jobs)
 
-    def submit(self, kind: str, run: Callable[[], Any]) -> Job:
+    def submit(self, run: Callable[[], Any]) -> Job:
         """Queue a job.
 
         Raises:
             EngineError: too many wait already, or the server is closing.
         """
-        job = Job(kind, run)
+        job = Job(run)
         with self._changed:
             if not self._open:
                 raise EngineError("the server is shutting down")
@@ -91,43 +89,39 @@ class Turns:
         job.future.cancel()
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Refuse what waits and end the thread; false if the engine is still busy after `timeout_s` [s]."""
+        """Refuse what waits and end the threads; false if the engine is still busy after `timeout_s` [s]."""
         with self._changed:
             self._open = False
             left, self._jobs = list(self._jobs), deque()
-            self._changed.notify()
+            self._changed.notify_all()
         for job in left:
             job.future.cancel()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        while jobs := self._take():
-            self._run_together(jobs)
+        while job := self._take():
+            if job.future.set_running_or_notify_cancel():
+                with self._request():
+                    _answer(job)
 
-    def _take(self) -> list[Job]:
-        """The oldest job and those of its kind that go with it; none once closed."""
+    def _take(self) -> Job | None:
+        """The oldest job; none once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or not self._open)
-            if not self._open:
-                return []
-            taken = [job for job in self._jobs if job.kind == self._jobs[0].kind][: self._most]
-            for job in taken:
-                self._jobs.remove(job)
-            return taken
+            return self._jobs.popleft() if self._open else None
 
 
-def run_in_turn(jobs: list[Job]) -> None:
-    """One job after the other; what one raises is its own answer."""
-    for job in jobs:
-        if not job.future.set_running_or_notify_cancel():
-            continue
-        job.began_s = time.perf_counter()
-        try:
-            answer = job.run()
-        except BaseException as error:
-            job.ended_s = time.perf_counter()
-            job.future.set_exception(error)
-        else:
-            job.ended_s = time.perf_counter()
-            job.future.set_result(answer)
+def _answer(job: Job) -> None:
+    """Run a job; what it raises is its answer."""
+    job.began_s = time.perf_counter()
+    try:
+        answer = job.run()
+    except BaseException as error:
+        job.ended_s = time.perf_counter()
+        job.future.set_exception(error)
+    else:
+        job.ended_s = time.perf_counter()
+        job.future.set_result(answer)

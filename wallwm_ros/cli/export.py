@@ -22,6 +22,9 @@ def command(
     lengths: Annotated[
         str, typer.Option(help="Fixed lengths of chunks, joined by commas; none: one graph for all.")
     ] = "",
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Graphs of several robots, for a server; a tenth slower for one.")
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Held-out data to calibrate 8 bits on; fresh scenes if not given.")
     ] = None,
@@ -40,12 +43,8 @@ def command(
     options = Options(precision, steps, data, observations, error)
     more = json.loads(facts.read_text()) if facts else {}
     with Console(stderr=True).status("") as status:
-        if bundle is None:
-            export(trained, out, options, _lengths(lengths), status.update, **more)
-        elif lengths:
-            raise ConfigError("--lengths needs the trained model; a finished bundle has its lengths already")
-        else:
-            convert(bundle, out, options, status.update, **more)
+        make, source = (export, trained) if bundle is None else (convert, bundle)
+        make(source, out, options, _lengths(lengths), status.update, batch=batch, **more)
     typer.echo(f"bundle written to {out}")
 
 

@@ -28,6 +28,9 @@ def command(
     engine: Annotated[str, typer.Option(help="As the parameter of policy_node.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the engine.")] = 2,
     connections: Annotated[int, typer.Option(min=1, max=1000, help="Robots at a time.")] = 32,
+    batch: Annotated[
+        int, typer.Option(min=1, max=8, help="Requests that run together, if the bundle can.")
+    ] = 8,
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that clients must send.")
     ] = None,
@@ -47,7 +50,7 @@ def command(
     secrets.tls()
     loaded = load_engine(bundle if bundle.is_dir() else data_path(str(bundle)), engine, threads)
     try:
-        server = EngineServer(loaded, Caps(connections=connections), secrets)
+        server = EngineServer(loaded, Caps(connections=connections, batch=batch), secrets)
         asyncio.run(_serve(server, loaded, host, port, Console()))
     finally:
         loaded.close()
