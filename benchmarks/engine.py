@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import engine_quality, engine_remote, engine_speed
+from benchmarks import engine_quality, engine_remote, engine_robots, engine_speed
 from benchmarks.engine_speed import STEPS, THREADS, Say
 
 if TYPE_CHECKING:
@@ -29,12 +29,16 @@ def measure(
     """Everything of this page.
 
     Args:
-        bundles: NAME=FOLDER of further bundles (students, other precisions); the first is the teacher, and all are
-            compared in action error and success. None: the shipped model in every precision.
+        bundles: NAME=FOLDER of bundles (students, other precisions) whose chunks and success are compared; the first is
+            the teacher. The first of each precision stands for it elsewhere. None: the shipped model in all of them.
         episodes: scenes per bundle; 0 leaves success out.
     """
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from wallwm_model.bundle import precision_of
+    from wallwm_model.deploy.export import convert
+    from wallwm_model.deploy.writing import Options
 
     episodes = (2 if quick else EPISODES) if episodes is None else episodes
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -48,9 +52,11 @@ def measure(
             bar.update(task, description=what)
 
         given = dict(text.split("=", 1) for text in bundles or ())
-        teacher = Path(next(iter(given.values()), BUNDLE))
-        made = precisions(teacher, Path(place), say, quick=quick)
-        named = {name: Path(folder) for name, folder in given.items()} or made
+        named = {name: Path(folder) for name, folder in given.items()} or precisions(Path(place), say, quick=quick)
+        made = {precision_of(folder): folder for folder in reversed(named.values())}
+        say("exporting for several robots")
+        several = Path(place) / "several"
+        convert(next(iter(named.values())), several, Options(), batch=True)
         found = engine_speed.latency(made, say, rounds=3 if quick else ROUNDS)
         found |= {
             "size_ratio": {name: engine_speed.size(folder)["ratio_to_fp32"] for name, folder in made.items()},
@@ -58,6 +64,7 @@ def measure(
             **engine_quality.errors(named, say, events=4 if quick else EVENTS),
             "success": engine_quality.success(named, say, episodes) if episodes else {},
             "remote_overhead_ms": remote(say, quick=quick),
+            "robots": engine_robots.throughput(several, say, chunks=1 if quick else 10),
             "bundles": {name: str(folder) for name, folder in given.items()}
             or "models/nano in every precision",
             "chunk_steps": engine_speed.CHUNK,
@@ -68,17 +75,17 @@ def measure(
     return found
 
 
-def precisions(source: Path, place: Path, say: Say, *, quick: bool) -> dict[str, Path]:
-    """The same bundle in every precision, made by `wallwm export`; the first is the source itself."""
+def precisions(place: Path, say: Say, *, quick: bool) -> dict[str, Path]:
+    """The shipped bundle in every precision, made by `wallwm export`; the first is the source itself."""
     from wallwm_model.deploy.export import convert
     from wallwm_model.deploy.writing import Options
 
-    made = {"fp32": source}
+    made = {"fp32": BUNDLE}
     for name in ("int8",) if quick else PRECISIONS[1:]:
         say(f"exporting {name}")
         # A bound that holds at once: the quick run shows that it works, and keeps no layer.
         options = Options(name, observations=3, error=1.0) if quick else Options(name)
-        convert(source, place / name, options, lambda text, name=name: say(f"exporting {name}: {text}"))
+        convert(BUNDLE, place / name, options, say=lambda text, name=name: say(f"exporting {name}: {text}"))
         made[name] = place / name
     return made
 
@@ -154,4 +161,9 @@ def show(found: dict[str, Any], console: Console) -> None:
         table.add_row(
             name, *(f"{row[k]:.3g}" for k in ("end_mm", "end_mm_p90", "way_mm", "joints_rad")), told
         )
+    console.print(table)
+    table = Table("robots", "in turn", "together", title="chunks per second of one server, and ms of each, p50")
+    for robots, row in found["robots"].items():
+        told = (f"{row[way]['chunks_per_s']:.1f}, {row[way]['ms_p50']:.0f} ms" for way in ("in_turn", "together"))
+        table.add_row(robots, *told)
     console.print(table)
