@@ -180,19 +180,10 @@ def trained_language(bundle: Path) -> Language | None:
     Raises:
         BundleError: the bundle is incomplete or altered.
     """
-    from wallwm_model.bundle import WEIGHTS, verify
-    from wallwm_model.deploy.language import PART
-    from wallwm_model.deploy.weights import read_part
-    from wallwm_model.network.config import preset
-    from wallwm_model.network.language.config import beside
-    from wallwm_model.network.language.model import Language
+    from wallwm_model.bundle import verify
+    from wallwm_model.engines.torch_engine import read_network
 
-    spec = verify(bundle)
-    if not spec.words:
-        return None
-    made = Language(beside(preset(spec.preset)))
-    made.load_state_dict(read_part(bundle / WEIGHTS, PART))
-    return made.eval().requires_grad_(False)
+    return read_network(bundle, verify(bundle))[1]
 
 
 def show(figures: dict[str, Any], console: Console) -> None:
