@@ -106,7 +106,7 @@ def test_other_arguments_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 99_999}, "held out"),
+        ({"seed": -1}, "at least 0"),
         ({"task": "stack"}, "both, pick_place or handover"),
         ({"episodes": 0}, "at least 1"),
     ],

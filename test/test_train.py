@@ -243,3 +243,13 @@ def test_missing_data_and_unknown_stage_are_refused(tmp_path):
         EventDataset(tmp_path)
     with pytest.raises(SpecError, match="video, action, adapt, distill; found 'x'"):
         Stage("x", small_model(), small_spec(), CONFIG, tmp_path)
+
+
+def test_scenes_that_are_held_out_are_not_trained_on(tmp_path):
+    write_data(tmp_path)
+    path = next(tmp_path.glob("*/samples.npz"))
+    columns = dict(np.load(path, allow_pickle=False))
+    columns["seed"][1] = 99_999
+    np.savez(path, **columns)
+    with pytest.raises(SpecError, match="at least 100000; found 99999, which is held out"):
+        EventDataset(tmp_path)

@@ -16,7 +16,7 @@ def sim(
     Args:
         out: folder to write.
         episodes: how many expert episodes.
-        seed: first episode's seed; at least 100000, lower ones are kept for evaluation.
+        seed: first episode's seed; training refuses those below 100000, which are kept for evaluation.
         task: `pick_place`, `handover` or `both`.
         workers: processes.
 

@@ -19,6 +19,7 @@ from wallwm_model.data.samples import SampleSet
 from wallwm_model.errors import SpecError
 from wallwm_model.network.action import WINDOWS
 from wallwm_model.network.codec import GROUP
+from wallwm_model.sim.scene import TRAINING_SEEDS
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.end_effector import COLUMNS, pose_chunk
 from wallwm_model.train.moments import MomentTable
@@ -87,6 +88,8 @@ class EventDataset:
 
     def __init__(self, folder: Path, *, held_out: bool = False):
         self.samples = SampleSet(folder)
+        if not held_out:
+            check_training(self.samples)
         self.columns = self.samples.columns
         self.table = MomentTable(self.samples)
         rank = (self.columns["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
@@ -104,6 +107,13 @@ class EventDataset:
         valid = np.arange(chosen["actions"].shape[1])[None] < self.columns["length"][self.chosen][:, None]
         values = [x for s in (chosen, mirror_sample(chosen)) for x in (s["state"], s["actions"][valid])]
         return np.concatenate(values).mean(0), np.concatenate(values).std(0)
+
+
+def check_training(samples: SampleSet) -> None:
+    """Raises SpecError for scenes that are kept for evaluation."""
+    lowest = int(samples.columns["seed"].min())
+    if lowest < TRAINING_SEEDS:
+        raise SpecError(f"seeds of training data must be at least {TRAINING_SEEDS}; found {lowest}, which is held out")
 
 
 def check_fit(samples: SampleSet, spec: ModelSpec) -> None:

@@ -13,6 +13,7 @@ from wallwm_model.network.config import preset
 from wallwm_model.network.language.config import beside
 from wallwm_model.network.language.model import Language
 from wallwm_model.spec import ModelSpec
+from wallwm_model.train.dataset import check_training
 from wallwm_model.train.language import LanguageStage, load_stage, run
 from wallwm_model.train.language_data import MomentDataset
 from wallwm_model.train.language_losses import Teacher
@@ -45,6 +46,7 @@ def run_language_stage(
     config = stage.language.config
     sizes = {"text_length": config.text_length, "reason_length": config.reason_length}
     moments = MomentDataset(data, **sizes)
+    check_training(moments.samples)
     batches = MomentDataset(data, held_out=True, **sizes).sweep(BATCH) if rank == 0 else []
     if recipe.pool and stage.step < recipe.steps:
         moments = Pool(moments, stage.language.backbone, recipe.pool, recipe.seed, rank)
