@@ -1,7 +1,7 @@
 """Which layers lose too much in 8 bits: measured one at a time, and the worst are kept until the error is small.
 
 Errors are those of whole chunks, denoised from the same noise, and of the remaining time; for graphs that do not take
-part in acting, those of their outputs. Each is given as a share of what is allowed, so that they can be compared.
+part in acting and for `reason`, those of their outputs. Each is given as a share of what is allowed, so that they can be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from wallwm_model.engines.graphs import GraphEngine
 from wallwm_model.errors import BundleError
 from wallwm_model.spec import ModelSpec
 
-ACTING = ("text", "observe", "observe_past", "act", "reason")  # judged by the chunks that come of them
+# Judged by the chunks that come of them. Not `reason`: where it wavers between two events, anything turns it to the other
+# one, and a chunk of that says nothing of how much was lost.
+ACTING = ("text", "observe", "observe_past", "act")
 OTHERS = 0.15  # largest error of the outputs of a graph that does not act, relative to their spread
 RECORDED = 150  # inputs per graph that calibration runs
 MEASURED = 8  # looks for each single layer
@@ -174,7 +176,7 @@ class Quantiser:
         }
         running = {name: session(graph) for name, graph in graphs.items()}
         others = {name: self._apart(name, running[name]) for name in graphs if not acts(name)}
-        error, late = self._acted(running)
+        error, late = self._acted(self._exact | {name: run for name, run in running.items() if acts(name)})
         held = {name: names(layers, kept) for name, layers in self._layers.items()}
         return Measured(graphs, self._named(errors), held, error, late, others)
 
