@@ -171,7 +171,7 @@ def test_an_export_takes_a_trained_language_side_along(trained, fresh, tmp_path,
     action = {k: v.contiguous() for k, v in model.state_dict().items() if k.startswith("action.")}
     given = []
     for name in ("trace_graphs", "trace_language"):
-        monkeypatch.setattr(export, name, lambda *args: {})
+        monkeypatch.setattr(export, name, lambda *args, **more: {})
     monkeypatch.setattr(export, "write", lambda source, *args, **facts: given.append(source))
     for number, source in enumerate((fresh, trained)):
         save_file(action, source / "action-ema.safetensors")
