@@ -14,7 +14,7 @@ from wallwm_ros.cli.bench import part
 
 RATE_HZ = 200.0
 # Takes a core until it is killed, or whoever began it is.
-BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n  for _ in range(100_000): pass"
 KINDS = {
     "wallwm": (),
     "rclpy_timer": (sys.executable, "-m", "benchmarks.runtime_timer", f"{RATE_HZ:g}"),
