@@ -30,6 +30,7 @@ def serve(
         bench.bring_up("control_node")
         bench.until(bench.events.server_is_ready)
         bench.until(bench.tasks.server_is_ready)
+        bench.until(lambda: bench.status is not None and len(bench.status.measured))  # the robot is heard
         yield bench
     finally:
         bench.close()

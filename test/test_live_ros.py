@@ -40,7 +40,6 @@ def bench(processes):
 
 
 def test_an_event_is_carried_out_with_feedback_and_a_full_result(bench):
-    bench.until(lambda: bench.status is not None and len(bench.status.measured))
     before = bench.status.measured[0]
     event = Event(bench, REACH)
     status, result = event.result()
