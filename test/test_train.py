@@ -26,7 +26,7 @@ from wallwm_model.train.sight import SightTable  # noqa: E402
 pytestmark = pytest.mark.train
 
 CONFIG = TrainConfig(
-    steps=6, batch=3, warmup=1, look_steps=1, video_every=2, unified=0.5, loss=LossConfig(draws=2, longest_prefix=4)
+    steps=6, batch=3, warmup=1, look=0.16, video_every=2, unified=0.5, loss=LossConfig(draws=2, longest_prefix=4)
 )
 
 

@@ -16,7 +16,7 @@ from wallwm_model.train.recipes import RECIPES, LossConfig, Recipe, TrainConfig
 TINY = NetworkConfig(layers=2, width=48, heads=2, ffn=96, keypoints=8, text_width=32, action_width=32, action_ffn=64)
 PRESETS["tiny"] = TINY
 CONFIG = TrainConfig(
-    steps=4, batch=2, warmup=1, decay=0.0, look_steps=1, video_every=2, unified=0.5, validate_every=2,
+    steps=4, batch=2, warmup=1, decay=0.0, look=0.25, video_every=2, unified=0.5, validate_every=2,
     loss=LossConfig(draws=2, longest_prefix=4),
 )  # fmt: skip
 RECIPES["tiny"] = Recipe("tiny", {"video": CONFIG, "action": CONFIG, "adapt": CONFIG})

@@ -94,7 +94,7 @@ class Stage:
         """Losses of this step; batch and noise depend on (seed, step, rank) alone."""
         config, step, task = self.config, self.step, self.task()
         device = task.generator.device
-        if self.name == "video" and step < config.look_steps:
+        if self.name == "video" and step < config.look * config.steps:
             return look_loss(task, loader.event(step, mixed=True).to(device))
         filmed = self.name != "action" and step % config.video_every == 0
         ahead = filmed or (self.name != "video" and config.loss.time_map != "keyframe")

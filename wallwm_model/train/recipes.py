@@ -73,7 +73,7 @@ class TrainConfig:
         muon_lr: of matrices inside the towers; 0 gives them to AdamW, as a sharded training does.
         decay: share of the steps over which the learning rate falls to zero.
         ema: decay of the averaged weights.
-        look_steps: the video stage's first steps, in which key points alone learn where things are.
+        look: share of the video stage, its first steps, in which key points alone learn where things are.
         video_every: every n-th batch of the video stage carries video; the others ground the keyframe.
         unified: share of batches with fixed-length chunks and pictures of the past; the rest are events.
         frozen: parameters whose names hold one of these words stay as they are.
@@ -86,7 +86,7 @@ class TrainConfig:
     warmup: int = 50
     decay: float = 0.4
     ema: float = 0.998
-    look_steps: int = 0
+    look: float = 0.0
     video_every: int = 8
     unified: float = 0.4
     frozen: tuple[str, ...] = ()
@@ -96,8 +96,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         within(self, 1, None, "steps", "batch", "warmup", "video_every", "validate_every")
-        within(self, 0, None, "look_steps", "muon_lr", "adam_lr", "seed")
-        within(self, 0, 1, "decay", "ema", "unified")
+        within(self, 0, None, "muon_lr", "adam_lr", "seed")
+        within(self, 0, 1, "look", "decay", "ema", "unified")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Recipe:
 NANO = Recipe(
     "nano",
     {
-        "video": TrainConfig(steps=3000, look_steps=1500, batch=32, decay=0.3),
+        "video": TrainConfig(steps=3000, look=0.5, batch=32, decay=0.3),
         "action": TrainConfig(steps=1600, batch=20),
     },
 )
