@@ -38,6 +38,7 @@ def measure(
 
     from wallwm_model.bundle import precision_of
     from wallwm_model.deploy.export import convert
+    from wallwm_model.deploy.lengths import Shapes
     from wallwm_model.deploy.writing import Options
 
     episodes = (2 if quick else EPISODES) if episodes is None else episodes
@@ -56,7 +57,7 @@ def measure(
         made = {precision_of(folder): folder for folder in reversed(named.values())}
         say("exporting for several robots")
         several = Path(place) / "several"
-        convert(next(iter(named.values())), several, Options(), batch=True)
+        convert(next(iter(named.values())), several, Options(), Shapes(batch=True))
         found = engine_speed.latency(made, say, rounds=3 if quick else ROUNDS)
         found |= {
             "size_ratio": {name: engine_speed.size(folder)["ratio_to_fp32"] for name, folder in made.items()},

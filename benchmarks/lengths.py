@@ -44,6 +44,7 @@ def write(folder: Path, lengths: tuple[int, ...]) -> tuple[int, ...]:
 
     from wallwm_model.bundle import verify
     from wallwm_model.deploy.export import a_look, trace_act
+    from wallwm_model.deploy.lengths import Shapes
     from wallwm_model.network.config import preset
     from wallwm_model.network.model import Observe, WallWM
 
@@ -51,7 +52,7 @@ def write(folder: Path, lengths: tuple[int, ...]) -> tuple[int, ...]:
     torch.manual_seed(0)
     model = WallWM(preset(spec.preset), spec).eval().requires_grad_(False)
     folder.mkdir()
-    for name, graph in trace_act(model, spec, lengths).items():
+    for name, graph in trace_act(model, spec, Shapes(lengths)).items():
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     shape = tuple(Observe(model, spec.horizon, past=False)(*a_look(model, spec).values())[0].shape)
     np.save(folder / "shape.npy", np.array(shape))

@@ -47,10 +47,11 @@ def bundle(precision: str = "fp32", error: float = 0.05) -> Path:
 def bundle_of_robots() -> Path:
     """The same model with graphs of any number of robots."""
     from wallwm_model.deploy.export import source_of
+    from wallwm_model.deploy.lengths import Shapes
     from wallwm_model.deploy.writing import Options, write
 
     out = _folder() / "robots"
-    write(source_of(model(), small_spec(), batch=True), out, Options())
+    write(source_of(model(), small_spec(), shapes=Shapes(batch=True)), out, Options())
     return out
 
 
@@ -58,11 +59,12 @@ def bundle_of_robots() -> Path:
 def bundle_of_lengths(lengths: tuple[int, ...]) -> Path:
     """The same model with one `act` graph per length."""
     from wallwm_model.deploy.export import from_bundle, trace_act
+    from wallwm_model.deploy.lengths import Shapes
     from wallwm_model.deploy.writing import Options, write
 
     out, source = _folder() / "lengths", from_bundle(bundle())
     del source.graphs["act"]
-    source.graphs |= trace_act(model(), small_spec(), lengths)
+    source.graphs |= trace_act(model(), small_spec(), Shapes(lengths))
     write(source, out, Options())
     return out
 

@@ -28,7 +28,7 @@ from onnx import ModelProto
 
 from wallwm_model.bundle import WEIGHTS, read_manifest, verify, verify_graphs
 from wallwm_model.deploy.language import PART, load_language, reasoning, trace_language
-from wallwm_model.deploy.lengths import ActOfLength, check_lengths
+from wallwm_model.deploy.lengths import ANY_LENGTH, ActOfLength, Shapes, check_lengths
 from wallwm_model.deploy.source import read_graphs
 from wallwm_model.deploy.tracing import trace
 from wallwm_model.deploy.weights import FOLDED, read_part
@@ -66,19 +66,12 @@ def export(
     trained: Path,
     out: Path,
     options: Options = AS_TRAINED,
-    lengths: tuple[int, ...] = (),
+    shapes: Shapes = ANY_LENGTH,
     say: Say = lambda text: None,
-    *,
-    batch: bool = False,
     **facts,
 ) -> None:
-    """Write the bundle of the model in folder `trained`; `facts` go into its manifest.
-
-    Args:
-        lengths: of the chunks that get an `act` graph of their own; none: one graph for all.
-        batch: graphs take several robots at once, for a server.
-    """
-    source = from_training(trained, lengths, say, batch=batch)
+    """Write the bundle of the model in folder `trained`; `facts` go into its manifest."""
+    source = from_training(trained, shapes, say)
     out.mkdir(parents=True, exist_ok=True)
     for stage in (*PARTS, *language_recipes.STAGES):
         if (trained / f"{stage}.png").is_file():
@@ -90,10 +83,8 @@ def convert(
     bundle: Path,
     out: Path,
     options: Options,
-    lengths: tuple[int, ...] = (),
+    shapes: Shapes = ANY_LENGTH,
     say: Say = lambda text: None,
-    *,
-    batch: bool = False,
     **facts,
 ) -> None:
     """Write a finished bundle anew: in another precision, with other steps, or with other graphs (see `export`).
@@ -106,17 +97,17 @@ def convert(
     said = read_manifest(bundle)
     kept = {key: said[key] for key in ("training", "distillation") if key in said}
     source = from_bundle(bundle)
-    if lengths or batch:
+    if shapes != ANY_LENGTH:
         from wallwm_model.engines.torch_engine import read_network
 
         say("tracing the graphs")
         model, language = read_network(bundle, source.spec)
-        source = source_of(model, source.spec, language, lengths, batch=batch)
+        source = source_of(model, source.spec, language, shapes)
     write(source, out, options, say, **kept, **facts)
 
 
 def from_training(
-    trained: Path, lengths: tuple[int, ...] = (), say: Say = lambda text: None, *, batch: bool = False
+    trained: Path, shapes: Shapes = ANY_LENGTH, say: Say = lambda text: None
 ) -> Source:
     """The trained model as graphs.
 
@@ -128,16 +119,15 @@ def from_training(
     if language is not None:
         spec = reasoning(spec, language)
     say("tracing the graphs")
-    return source_of(model, spec, language, lengths, batch=batch)
+    return source_of(model, spec, language, shapes)
 
 
 def source_of(
-    model: WallWM, spec: ModelSpec, language: Language | None = None, lengths: tuple[int, ...] = (), *,
-    batch: bool = False,
-) -> Source:  # fmt: skip
+    model: WallWM, spec: ModelSpec, language: Language | None = None, shapes: Shapes = ANY_LENGTH
+) -> Source:
     """A model in memory as graphs, with its weights."""
-    check_lengths(lengths, spec)
-    graphs, said = trace_graphs(model, spec, lengths, batch=batch), {}
+    check_lengths(shapes.lengths, spec)
+    graphs, said = trace_graphs(model, spec, shapes), {}
     if language is not None:
         graphs |= trace_language(language, spec.horizon)
         said = {f"{PART}{name}": value for name, value in language.state_dict().items()}
@@ -164,9 +154,7 @@ def export_graphs(model: WallWM, spec: ModelSpec, out: Path, language: Language 
     write_graphs(source_of(model, spec, language), out)
 
 
-def trace_graphs(
-    model: WallWM, spec: ModelSpec, lengths: tuple[int, ...] = (), *, batch: bool = False
-) -> dict[str, ModelProto]:
+def trace_graphs(model: WallWM, spec: ModelSpec, shapes: Shapes = ANY_LENGTH) -> dict[str, ModelProto]:
     """Graph name -> ONNX, with the weights still inside; text and chunk length are dynamic axes."""
     camera, views = spec.cameras[0], len(spec.cameras)
     looked = a_look(model, spec)
@@ -175,13 +163,13 @@ def trace_graphs(
     seen = ["video", "remaining", "positions"]
     length = {"text": {1: torch.export.Dim("words", min=2, max=64)}}
     graphs = {
-        "text": trace(model.video.captions, {"tokens": tokens}, ["text"], batch=batch),
-        "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length, batch=batch),
+        "text": trace(model.video.captions, {"tokens": tokens}, ["text"], batch=shapes.batch),
+        "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length, batch=shapes.batch),
     }
     if "unified" in spec.modes:
         past = torch.zeros(1, views, spec.history_pictures, camera.height, camera.width, 3, dtype=torch.uint8)
         whole = Observe(model, spec.horizon, past=True)
-        graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length, batch=batch)
+        graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length, batch=shapes.batch)
     side = camera.height // model.config.latent_stride
     latents = torch.zeros(1, views, model.config.latent_channels, spec.imagined_frames, side, side)
     seen_first = {name: looked[name] for name in ("images", "text", "mask")}
@@ -189,7 +177,7 @@ def trace_graphs(
     graphs["imagine"] = trace(Imagine(model), dreamed, ["velocity"], length)
     decoded = {"images": looked["images"], "latents": latents}
     graphs["decode"] = trace(Decode(model), decoded, ["pictures"])
-    return graphs | trace_act(model, spec, lengths, batch=batch)
+    return graphs | trace_act(model, spec, shapes)
 
 
 def a_look(model: WallWM, spec: ModelSpec) -> dict[str, torch.Tensor]:
@@ -204,9 +192,7 @@ def a_look(model: WallWM, spec: ModelSpec) -> dict[str, torch.Tensor]:
     }
 
 
-def trace_act(
-    model: WallWM, spec: ModelSpec, lengths: tuple[int, ...], *, batch: bool = False
-) -> dict[str, ModelProto]:
+def trace_act(model: WallWM, spec: ModelSpec, shapes: Shapes) -> dict[str, ModelProto]:
     """The `act` graph, or one for each length; they read as many tokens as either window has."""
     joints = len(spec.joints)
     longest = {2: torch.export.Dim("read", min=2, max=4096)}
@@ -222,13 +208,12 @@ def trace_act(
             "window": torch.zeros(1, dtype=torch.int64),
         }
 
-    if not lengths:
+    if not shapes.lengths:
         axes = {"noisy": {1: steps}, "t": {1: steps}, "video": longest}
-        return {"act": trace(Act(model), acted(24), ["clean"], axes, batch=batch)}
+        return {"act": trace(Act(model), acted(24), ["clean"], axes, batch=shapes.batch)}
     axes = {"video": longest} if "unified" in spec.modes else {}
-    return {
-        f"act_{count}": trace(
-            ActOfLength(model), acted(count) | {"steps": torch.full((1,), count)}, ["clean"], axes, batch=batch
-        )
-        for count in lengths
-    }
+    graphs = {}
+    for count in shapes.lengths:
+        told = acted(count) | {"steps": torch.full((1,), count)}
+        graphs[f"act_{count}"] = trace(ActOfLength(model), told, ["clean"], axes, batch=shapes.batch)
+    return graphs

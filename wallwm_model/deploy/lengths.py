@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from wallwm_model.errors import ConfigError
 from wallwm_model.network.model import Timing, WallWM
 from wallwm_model.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the graphs can take.
+
+    Attributes:
+        lengths: of the chunks that get an `act` graph of their own; none: one graph for all.
+        batch: graphs take several robots at once, for a server.
+    """
+
+    lengths: tuple[int, ...] = ()
+    batch: bool = False
+
+
+ANY_LENGTH = Shapes()
 
 
 class ActOfLength(nn.Module):

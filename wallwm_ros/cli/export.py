@@ -38,13 +38,14 @@ def command(
     from rich.console import Console
 
     from wallwm_model.deploy.export import convert, export
+    from wallwm_model.deploy.lengths import Shapes
     from wallwm_model.deploy.writing import Options
 
     options = Options(precision, steps, data, observations, error)
     more = json.loads(facts.read_text()) if facts else {}
     with Console(stderr=True).status("") as status:
         make, source = (export, trained) if bundle is None else (convert, bundle)
-        make(source, out, options, _lengths(lengths), status.update, batch=batch, **more)
+        make(source, out, options, Shapes(_lengths(lengths), batch), status.update, **more)
     typer.echo(f"bundle written to {out}")
 
 
