@@ -10,6 +10,7 @@ from pathlib import Path
 from wallwm_model.errors import SpecError
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.cli import spawn
+from wallwm_model.train.files import replace_file
 
 
 def distill(
@@ -53,7 +54,7 @@ def prepare(teacher: Path, out: Path, euler_steps: int) -> None:
     for path in teacher.glob("*.safetensors"):
         if not path.stem.endswith("-last"):
             shutil.copy(path, out / path.name)
-    (out / "spec.json").write_text(spec.to_json())
+    replace_file(out / "spec.json", lambda new: new.write_text(spec.to_json()))
 
 
 def worker(
