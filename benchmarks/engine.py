@@ -11,11 +11,13 @@ from benchmarks.engine_speed import STEPS, THREADS, Say
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 SECONDS = 600.0  # about; every part does a fixed amount of work
 BUNDLE = Path(__file__).resolve().parents[1] / "models" / "nano"
 PRECISIONS = ("fp32", "bf16", "fp8", "int8")
 ROUNDS, EVENTS, EPISODES = 40, 60, 100
+MARKS_MS = (10, 20, 50, 100, 200, 500)  # of the plot
 
 
 def measure(
@@ -128,6 +130,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
                     )
             panel.set(xscale="log", yscale="log", xlabel="denoising steps", title=title)
             panel.set_xticks(STEPS, [str(steps) for steps in STEPS])
+            panel.set_yticks(MARKS_MS, [str(ms) for ms in MARKS_MS], minor=False)
+            panel.yaxis.set_minor_formatter("")
         axes[0].set_ylabel("observation to chunk, p50 [ms]")
         axes[1].legend(frameon=False, fontsize=7)
         figure.savefig(path)
@@ -135,36 +139,60 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Tables of latency, of errors and of success."""
+    """Tables of latency, of errors and success, of remote calls, and of several robots."""
+    console.print(latencies(found, found["memory_mb"], f"{THREADS[0]} threads"))
+    console.print(latencies(found["one_thread"], {}, "1 thread"))
+    for table in (quality(found), remote_calls(found["remote_overhead_ms"]), robots(found["robots"])):
+        console.print(table)
+
+
+def latencies(found: dict[str, Any], memory: dict[str, Any], threads: str) -> Table:
+    """Time from an observation to its chunk; memory, where it was measured."""
     from rich.table import Table
 
-    for title, key in (("2 threads", None), ("1 thread", "one_thread")):
-        rows = found[key] if key else found
-        table = Table(
-            "engine",
-            "precision",
-            *(f"{steps} steps" for steps in STEPS),
-            title=f"observation to chunk, ms p50 / p99, {title}",
-        )
-        for engine, precisions_ in rows["latency_ms_p50"].items():
-            for precision, by_steps in precisions_.items():
-                last = rows["latency_ms_p99"][engine][precision]
-                table.add_row(
-                    engine, precision, *(f"{ms:.1f} / {last[steps]:.1f}" for steps, ms in by_steps.items())
-                )
-        console.print(table)
-    table = Table(
-        "bundle", "end mm", "p90", "way mm", "rad", "success", title="beside the expert, held-out events"
-    )
+    steps = (f"{count} steps" for count in STEPS)
+    table = Table("engine", "precision", *steps, "MB", title=f"observation to chunk, ms p50 / p99, {threads}")
+    for engine, rows in found["latency_ms_p50"].items():
+        for precision, p50 in rows.items():
+            p99 = found["latency_ms_p99"][engine][precision]
+            used = memory.get(engine, {}).get(precision)
+            told = (f"{ms:.1f} / {p99[count]:.1f}" for count, ms in p50.items())
+            table.add_row(engine, precision, *told, "" if used is None else f"{used:.0f}")
+    return table
+
+
+def quality(found: dict[str, Any]) -> Table:
+    """Distance from the expert's motion, and success."""
+    from rich.table import Table
+
+    columns = ("end mm", "p90", "way mm", "rad", "success")
+    table = Table("bundle", *columns, title="beside the expert, held-out events")
     for name, row in found["action_error_mm"].items():
         done = found["success"].get(name)
         told = f"{done['success']} / {done['episodes']}" if done else ""
-        table.add_row(
-            name, *(f"{row[k]:.3g}" for k in ("end_mm", "end_mm_p90", "way_mm", "joints_rad")), told
-        )
-    console.print(table)
+        figures = (row[key] for key in ("end_mm", "end_mm_p90", "way_mm", "joints_rad"))
+        table.add_row(name, *(f"{value:.3g}" for value in figures), told)
+    return table
+
+
+def remote_calls(found: dict[str, Any]) -> Table:
+    """What a call costs beside the engine's own time, by the size of its pictures."""
+    from rich.table import Table
+
+    table = Table("pair", *(f"{size} px" for size in found), title="overhead of a remote call, ms p50 / p99")
+    for pair in next(iter(found.values())):
+        cells = (rows.get(pair, {"missing": ""}) for rows in found.values())
+        told = (c["missing"] if "missing" in c else f"{c['ms_p50']:.2f} / {c['ms_p99']:.2f}" for c in cells)
+        table.add_row(pair, *told)
+    return table
+
+
+def robots(found: dict[str, Any]) -> Table:
+    """One server for several robots, in turn and together."""
+    from rich.table import Table
+
     table = Table("robots", "in turn", "together", title="chunks per second of one server, and ms of each, p50")
-    for robots, row in found["robots"].items():
+    for count, row in found.items():
         told = (f"{row[way]['chunks_per_s']:.1f}, {row[way]['ms_p50']:.0f} ms" for way in ("in_turn", "together"))
-        table.add_row(robots, *told)
-    console.print(table)
+        table.add_row(count, *told)
+    return table

@@ -24,6 +24,8 @@ from benchmarks.peers.openpi_call import CAMERAS, JOINTS, PROMPT, STEPS, observa
 from benchmarks.runtime_figures import summary
 from wallwm_model.captions import vocabulary
 from wallwm_model.engines import Context, Engine, Look
+from wallwm_model.engines.caller import FarEngine
+from wallwm_model.engines.remote import connect
 from wallwm_model.errors import WallWMError
 from wallwm_model.policy import Policy
 from wallwm_model.preprocess import Observation
@@ -75,8 +77,9 @@ def overhead(
     """Size of the pictures [px] -> pair -> p50, p99, largest and count of the overhead [ms].
 
     Pairs: `wallwm_chunk`, our node's engine, which asks twice for a chunk; `wallwm_observe` and `wallwm_act`,
-    these two calls; `wallwm_openpi_client`, openpi's client at our server; `openpi`, openpi's client at a
-    server of its protocol. One that cannot be measured has `missing`: the reason.
+    these two calls; `wallwm_openpi_client`, openpi's client at our server; `wallwm_at_openpi`, our node's engine
+    at a server of openpi's protocol; `openpi`, openpi's client there. One that cannot be measured has `missing`:
+    the reason.
 
     Args:
         peers: the environment that has openpi-client; None: ours alone.
@@ -91,24 +94,17 @@ def overhead(
             _theirs(rows, "wallwm_openpi_client", peers, port, size, calls)
         try:
             with _server([*_python(peers), "-m", PEER, "serve"], peers) as port:
+                rows["wallwm_at_openpi"] = at_openpi(port, size, calls)
                 _theirs(rows, "openpi", peers, port, size, calls)
         except WallWMError as error:
-            rows["openpi"] = {"missing": str(error)}
+            rows |= {name: {"missing": str(error)} for name in ("wallwm_at_openpi", "openpi")}
     return found
 
 
 def ours(port: int, size: int, calls: int) -> dict[str, dict[str, Any]]:
     """Chunks of our own engine at our own server, as the policy node asks for them."""
-    from wallwm_model.engines.remote import connect
-
     engine = connect(f"ws://127.0.0.1:{port}", StandIn(size).spec)
-    policy, body = Policy(engine), observation(size)
-    seen, chunks = Observation(body["images"], body["state"], 0), []
-    for _ in range(calls):
-        began = time.perf_counter()
-        chunk = policy.event(seen, PROMPT)
-        whole_s = time.perf_counter() - began - chunk.preprocess_s
-        chunks.append(1000 * (whole_s - sum(split.engine_s for split in list(engine.splits)[-2:])))
+    chunks = _chunks(engine, size, calls, requests=2)
     splits = {
         call: [1000 * (s.network_s + s.queue_s) for s in engine.splits if s.call == call]
         for call in ("observe", "act")
@@ -116,6 +112,26 @@ def ours(port: int, size: int, calls: int) -> dict[str, dict[str, Any]]:
     engine.close()
     rows = {"wallwm_chunk": chunks} | {f"wallwm_{call}": times for call, times in splits.items()}
     return {name: summary(times[WARM:]) for name, times in rows.items()}
+
+
+def at_openpi(port: int, size: int, calls: int) -> dict[str, Any]:
+    """Chunks of our own engine at a server that knows openpi's protocol only."""
+    engine = connect(f"ws://127.0.0.1:{port}", StandIn(size).spec)
+    times = _chunks(engine, size, calls, requests=1)
+    engine.close()
+    return summary(times[WARM:])
+
+
+def _chunks(engine: FarEngine, size: int, calls: int, requests: int) -> list[float]:
+    """What each chunk took besides the server's engine [ms]; it takes so many requests."""
+    policy, body = Policy(engine), observation(size)
+    seen, times = Observation(body["images"], body["state"], 0), []
+    for _ in range(calls):
+        began = time.perf_counter()
+        chunk = policy.event(seen, PROMPT)
+        whole_s = time.perf_counter() - began - chunk.preprocess_s
+        times.append(1000 * (whole_s - sum(split.engine_s for split in list(engine.splits)[-requests:])))
+    return times
 
 
 def _theirs(
