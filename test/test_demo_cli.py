@@ -65,6 +65,10 @@ def refused(capsys, *arguments: str) -> str:
         (["--episodes", "0"], "--episodes must be at least 1"),
         (["--seed", "-1"], "--seed must not be negative"),
         (["--retries", "-1"], "--retries must not be negative"),
+        (["--mode", "unity"], "--mode must be one of event, unified; found 'unity'"),
+        (["--mode", "unified", "--source", "atomic"], "--source must be one of staircase, instruction"),
+        (["--mode", "unified", "--events", "retract the left arm"], "--events must come with --mode event"),
+        (["--mode", "unified"], "mode 'unified' needs a bundle with unified mode"),
         (["--robot", "simm"], "unknown robot 'simm' (did you mean sim?)"),
         (["--robot", "none/there.yaml"], "expected a robot profile at none/there.yaml"),
         (["--robot", "quanta_x1"], "the simulator plays left_waist"),
@@ -128,3 +132,10 @@ def test_parameters_of_the_nodes_exist(bundle):
             simulated = values.pop("use_sim_time", None)
             assert simulated == (lockstep if name != "sim_robot_node" else None)
             build(kinds[name], values)
+
+
+def test_unified_mode_is_told_to_the_policy():
+    found = parameters(prepare(Request(mode="unified", source="instruction")))["policy_node"]
+    assert (found["mode"], found["text_source"]) == ("unified", "instruction")
+    found.pop("use_sim_time")
+    build(PolicyConfig, found)

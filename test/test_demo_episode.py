@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wallwm_ros.demo.episode import Watchers, run_episode
+from wallwm_ros.demo.episode import Watchers, kind, run_episode
 from wallwm_ros.demo.plan import Episode
 
 CAPTIONS = (
@@ -23,8 +23,15 @@ class Done:
     inference_s: float = 0.01
 
 
+@dataclass
+class Thinking:
+    reasoning: str
+
+
 class ScriptedRobot:
     """Aborts the events in `aborts`; the n-th verdict on an event is the n-th of `verdicts`, then True."""
+
+    thoughts = ()
 
     def __init__(self, aborts=(), verdicts=None, task=True):
         self.aborts, self.verdicts, self.task = aborts, verdicts or {}, task
@@ -35,6 +42,8 @@ class ScriptedRobot:
 
     def execute(self, caption, on_progress):
         self.sent.append(caption.split()[0])
+        for thought in self.thoughts:
+            on_progress(Thinking(thought))
         if self.sent[-1] in self.aborts:
             return Done(False, "no observation", "head_cam is silent", 4)
         return Done()
@@ -115,3 +124,15 @@ def test_own_captions_succeed_when_every_event_does():
     missed = run(ScriptedRobot(verdicts={"grasp": [False]}), captions=CAPTIONS[:2])
     assert not missed.success
     assert missed.outcome == "grasp: measured"
+
+
+def test_reasoning_is_kept_as_it_changes():
+    robot = ScriptedRobot()
+    robot.thoughts = ("", "first", "first", "second", "", "first")
+    assert run(robot).events[0].reasoning == ("first", "second", "first")
+
+
+def test_a_sentence_that_is_no_event_is_a_task():
+    assert [kind(text) for text in (*CAPTIONS, "put the red cube on the white pad")][1:] == [
+        "grasp", "retract", "task",
+    ]  # fmt: skip

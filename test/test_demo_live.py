@@ -73,6 +73,21 @@ def test_own_events_are_carried_out_and_counted(tmp_path):
     assert processes(folder) == []
 
 
+def test_a_whole_task_is_left_to_the_model(tmp_path):
+    """Unified mode with the shipped bundle: one instruction, and reasoning that can be read."""
+    folder = tmp_path / "run"
+    demo = start(folder, "--mode", "unified", "--episodes", "1", "--seed", "1002", "--no-video")
+    said, _ = demo.communicate(timeout=PATIENCE_S)
+    body = json.loads((folder / "result.json").read_text())
+    # Whether it is achieved depends on when chunks come, hence on the machine.
+    assert "Traceback" not in said and (body["mode"], body["source"]) == ("unified", "staircase")
+    (task,) = body["details"][0]["events"]
+    assert task["name"] == "task" and task["steps"] > 32 and task["inference_s"] is None
+    assert all(words in task["reasoning"][0] for words in ("blue cube", "purple pad", "next reach", "remain"))
+    assert len(task["reasoning"]) > 1 and task["reasoning"][1] in " ".join(said.split())
+    assert processes(folder) == []
+
+
 @pytest.mark.slow
 def test_a_film_in_real_time(tmp_path):
     reader = pytest.importorskip("imageio_ffmpeg")

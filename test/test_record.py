@@ -46,6 +46,16 @@ def test_a_frame_holds_the_pictures_and_the_progress():
     assert (bar == bar[0]).all(axis=1).mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_reasoning_stands_where_no_progress_is_known():
+    pytest.importorskip("matplotlib")
+    told, silent = (
+        compose({}, Subtitle(caption="c", progress=None, thought=t)) for t in ("the red cube " * 20, "")
+    )
+    below = slice(TOP + VIEW + 48, HEIGHT)
+    assert (told[below] != silent[below]).any() and (told[: below.start] == silent[: below.start]).all()
+    assert (silent[below] == silent[-1, 0]).all()  # and no bar
+
+
 def test_words_that_do_not_fit_are_cut():
     pytest.importorskip("matplotlib")
     compose({}, Subtitle(title="x" * 400, caption="y" * 400, detail="z" * 400))
@@ -71,7 +81,7 @@ def test_captions_progress_and_verdict_reach_the_film():
     watcher = Watchers(recorder)
     watcher.begin(Episode("pick_place", 1), ("reach it",))
     watcher.event(0, "reach it")
-    watcher.progress(0, SimpleNamespace(stage="executing", progress=0.5, remaining_s=0.5, step=10))
+    watcher.progress(0, SimpleNamespace(stage="executing", progress=0.5, remaining_s=0.5, step=10, reasoning=""))
     for camera in CAMERAS:
         recorder.picture(camera, picture(1), FRAME_NS)
     subtitle = film.shown[0][1]

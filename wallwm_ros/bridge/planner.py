@@ -1,4 +1,4 @@
-"""A planner's side of the robot: send events, reset and judge the scene, switch nodes on and off."""
+"""A planner's side of the robot: send events and tasks, reset and judge the scene, switch nodes on and off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from wallwm_model.errors import WallWMError
-from wallwm_msgs.action import ExecuteEvent
+from wallwm_msgs.action import ExecuteEvent, ExecuteTask
 from wallwm_msgs.srv import JudgeScene, ResetScene
 from wallwm_ros.bridge.goal_client import send_goal
 from wallwm_ros.bridge.lifecycle_client import LifecycleClient
@@ -42,12 +42,21 @@ class PlannerError(WallWMError):
 
 @dataclass(frozen=True)
 class EventProgress:
-    """Feedback of one event: stage name, progress 0 to 1, time left [s], action steps executed."""
+    """Feedback of one event or task.
+
+    Attributes:
+        stage: its name; of a task `chunk 3`, once there is one.
+        progress: 0 to 1; None: unknown, as with tasks.
+        remaining_s: time left, of a task that of its present event [s].
+        step: action steps executed.
+        reasoning: what the model thinks, in words; empty if it does not reason.
+    """
 
     stage: str
-    progress: float
+    progress: float | None
     remaining_s: float
     step: int
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,22 @@ class EventOutcome:
     steps: int
     planned: int
     seconds: float
-    inference_s: float
+    inference_s: float | None
 
     @property
     def succeeded(self) -> bool:
         """The motion was carried out to its end."""
         return self.code == ExecuteEvent.Result.SUCCEEDED
+
+
+class TaskOutcome(EventOutcome):
+    """Result of one task; its steps and its time in the engine are not reported."""
+
+    @property
+    def succeeded(self) -> bool:
+        """The motion was carried out, until its own end, the planner's or the time limit: what it did is what counts."""
+        ends = ExecuteEvent.Result
+        return self.code in (ends.SUCCEEDED, ends.CANCELLED, ends.TIMED_OUT)
 
 
 class Planner:
@@ -79,6 +98,7 @@ class Planner:
     def __init__(self, node: Node, alive: Callable[[], None] = lambda: None) -> None:
         self._node, self._alive = node, alive
         self._events = ActionClient(node, ExecuteEvent, "/execute_event")
+        self._tasks = ActionClient(node, ExecuteTask, "/execute_task")
         self._reset = node.create_client(ResetScene, "/sim_robot_node/reset")
         self._judge = node.create_client(JudgeScene, "/sim_robot_node/judge")
         self._lifecycles: dict[str, LifecycleClient] = {}
@@ -137,22 +157,13 @@ class Planner:
         Raises:
             PlannerError: no policy_node answers, or it falls silent.
         """
-        heard = [time.monotonic()]
 
-        def feedback(message: Any) -> None:
-            heard[0] = time.monotonic()
-            body = message.feedback
+        def told(body: Any) -> None:
             stage = STAGES.get(body.stage, str(body.stage))
             on_progress(EventProgress(stage, body.progress, body.remaining_s, body.step))
 
-        self._wait_for(self._events.server_is_ready, "policy_node's action /execute_event", 30.0)
         goal = ExecuteEvent.Goal(caption=caption, policy=ExecuteEvent.Goal.REPLACE)
-        sent = send_goal(self._node, self._events, goal, feedback)
-        handle = self._finish(sent, "answer to the goal", heard, 30.0)
-        if not handle.accepted:
-            reason = self.complaint("policy_node") or "policy_node did not accept the goal"
-            return EventOutcome(ExecuteEvent.Result.REFUSED, "refused", reason, 0, 0, 0.0, 0.0)
-        result = self._finish(handle.get_result_async(), f"result of {caption!r}", heard, silence_s).result
+        result = self._carry_out("/execute_event", self._events, ExecuteEvent, goal, told, silence_s)
         return EventOutcome(
             code=result.error_code,
             status=CODES.get(result.error_code, str(result.error_code)),
@@ -162,6 +173,55 @@ class Planner:
             seconds=result.duration_s,
             inference_s=result.inference_s,
         )
+
+    def execute_task(
+        self,
+        instruction: str,
+        on_progress: Callable[[EventProgress], None] = lambda _: None,
+        enough: Callable[[], bool] = lambda: False,
+        silence_s: float = 60.0,
+    ) -> TaskOutcome:
+        """As `execute`, one whole task in unified mode; it is cancelled when it is `enough`."""
+
+        def told(body: Any) -> None:
+            stage = f"chunk {body.chunk}" if body.chunk else "inferring"
+            on_progress(EventProgress(stage, None, body.remaining_s, 0, body.reasoning))
+
+        goal = ExecuteTask.Goal(instruction=instruction)
+        result = self._carry_out("/execute_task", self._tasks, ExecuteTask, goal, told, silence_s, enough)
+        status = CODES.get(result.error_code, str(result.error_code))
+        return TaskOutcome(result.error_code, status, result.error_text, 0, 0, result.duration_s, None)
+
+    def _carry_out(
+        self,
+        name: str,
+        client: ActionClient,
+        action: Any,
+        goal: Any,
+        told: Callable[[Any], None],
+        silence_s: float,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> Any:
+        """Send a goal and wait for its result, which is one of the action's own also if it was not accepted."""
+        heard = [time.monotonic()]
+
+        def feedback(message: Any) -> None:
+            heard[0] = time.monotonic()
+            told(message.feedback)
+
+        self._wait_for(client.server_is_ready, f"policy_node's action {name}", 30.0)
+        sent = send_goal(self._node, client, goal, feedback)
+        handle = self._finish(sent, "answer to the goal", heard, 30.0)
+        if not handle.accepted:
+            reason = self.complaint("policy_node") or "policy_node did not accept the goal"
+            return action.Result(error_code=ExecuteEvent.Result.REFUSED, error_text=reason)
+        future, what = handle.get_result_async(), f"result of {name}"
+        while not future.done() and not enough():
+            self._check(what, heard, silence_s)
+            time.sleep(0.1)
+        if not future.done():
+            handle.cancel_goal_async()
+        return self._finish(future, what, heard, silence_s).result
 
     def _hear(self, message: Log) -> None:
         if message.level >= _ERROR:
@@ -184,7 +244,11 @@ class Planner:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         while not done.wait(0.1):
-            self._alive()
-            if time.monotonic() - heard[0] > timeout_s:
-                raise PlannerError(f"expected the {what}; found silence for {timeout_s:.0f} s")
+            self._check(what, heard, timeout_s)
         return future.result()
+
+    def _check(self, what: str, heard: list[float], timeout_s: float) -> None:
+        """Raises PlannerError when waiting has become pointless."""
+        self._alive()
+        if time.monotonic() - heard[0] > timeout_s:
+            raise PlannerError(f"expected the {what}; found silence for {timeout_s:.0f} s")

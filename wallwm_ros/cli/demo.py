@@ -18,6 +18,12 @@ def command(
             help='Your own events: "reach the red cube with the right arm; grasp the red cube ...".'
         ),
     ] = None,
+    mode: Annotated[
+        str, typer.Option(help="event: each event is sent; unified: one instruction, the model does the rest.")
+    ] = "event",
+    source: Annotated[
+        str, typer.Option(help="What unified mode reads: staircase (its own reasoning) or instruction.")
+    ] = "staircase",
     video: Annotated[bool, typer.Option(help="Write demo.mp4.")] = True,
     lockstep: Annotated[
         bool,
@@ -42,6 +48,6 @@ def command(
     from wallwm_ros.demo.run import run
 
     request = Request(
-        task, episodes, seed, events, video, lockstep, blank_cameras, robot, model, retries, domain, out
+        task, episodes, seed, events, mode, source, video, lockstep, blank_cameras, robot, model, retries, domain, out
     )
     raise typer.Exit(run(prepare(request), Console()))

@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from wallwm_model.captions import event_of
+from wallwm_model.captions import EVENTS
 from wallwm_ros.demo.plan import Episode
 from wallwm_ros.demo.results import EpisodeResult, EventResult
 
 
 class Progress(Protocol):
-    """What an event reports while it runs: stage name, 0 to 1, time left [s], action steps executed."""
+    """What an event or a task reports while it runs: as `bridge.planner.EventProgress`."""
 
     stage: str
-    progress: float
+    progress: float | None
     remaining_s: float
     step: int
+    reasoning: str
 
 
 class Outcome(Protocol):
@@ -29,17 +30,17 @@ class Outcome(Protocol):
     steps: int
     planned: int
     seconds: float
-    inference_s: float
+    inference_s: float | None
 
 
 class Robot(Protocol):
     """What an episode needs: a scene to start from, events carried out, verdicts."""
 
     def new_scene(self, task: str, seed: int) -> tuple[str, ...]:
-        """Put the robot at rest in a scene -> the captions that carry out its task."""
+        """Put the robot at rest in a scene -> the sentences that carry out its task, sent one by one."""
 
     def execute(self, caption: str, on_progress: Callable[[Progress], None]) -> Outcome:
-        """Carry out one event and wait for its end."""
+        """Carry out one event, or a whole task, and wait for its end."""
 
     def judge(self, caption: str = "") -> tuple[bool, str]:
         """Whether the event (empty: the whole task) is physically achieved, and why."""
@@ -90,10 +91,17 @@ def run_episode(robot: Robot, episode: Episode, watcher: Watcher, retries: int =
 
 def _run_event(robot: Robot, number: int, caption: str, watcher: Watcher) -> EventResult:
     watcher.event(number, caption)
-    done = robot.execute(caption, lambda progress: watcher.progress(number, progress))
+    thoughts: list[str] = []
+
+    def told(progress: Progress) -> None:
+        if progress.reasoning and progress.reasoning not in thoughts[-1:]:
+            thoughts.append(progress.reasoning)
+        watcher.progress(number, progress)
+
+    done = robot.execute(caption, told)
     success, reason = robot.judge(caption) if done.succeeded else (False, f"{done.status}: {done.text}")
     result = EventResult(
-        name=event_of(caption.lower()),
+        name=kind(caption),
         caption=caption,
         steps=done.steps,
         planned=done.planned,
@@ -102,9 +110,16 @@ def _run_event(robot: Robot, number: int, caption: str, watcher: Watcher) -> Eve
         completed=done.succeeded,
         success=success,
         outcome=reason,
+        reasoning=tuple(thoughts),
     )
     watcher.event_done(number, result)
     return result
+
+
+def kind(sentence: str) -> str:
+    """Type of the event that a sentence asks for; `task` if it asks for more than one."""
+    word = sentence.lower().split()[0]
+    return word if word in EVENTS else "task"
 
 
 def _verdict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 VIEW, HEAD, WRIST, GAP, MARGIN, TOP, BOTTOM = 576, 380, 186, 8, 12, 52, 92
 WIDTH = MARGIN + VIEW + GAP + HEAD + MARGIN
 HEIGHT = TOP + VIEW + BOTTOM
+THOUGHT = 120  # letters in a line of reasoning
 BACKGROUND = (16, 18, 22)
 TEXT, FAINT, ACCENT = (236, 238, 242), (140, 146, 156), (86, 156, 255)
 COLOURS = {"success": (96, 205, 120), "failure": (245, 110, 95), "": FAINT}
@@ -35,7 +37,8 @@ class Subtitle:
         kind: `success`, `failure` or empty: the verdict's colour.
         caption: the event being carried out.
         detail: lower right, e.g. `step 12 of 31`.
-        progress: 0 to 1.
+        progress: 0 to 1; None: there is no bar.
+        thought: the model's reasoning, below the caption.
     """
 
     title: str = ""
@@ -43,7 +46,8 @@ class Subtitle:
     kind: str = ""
     caption: str = ""
     detail: str = ""
-    progress: float = 0.0
+    progress: float | None = 0.0
+    thought: str = ""
 
 
 @lru_cache(maxsize=8)
@@ -114,7 +118,10 @@ def compose(images: dict[str, np.ndarray], subtitle: Subtitle) -> np.ndarray:
     base = TOP + VIEW
     _write(frame, subtitle.caption, MARGIN, base + 18, 21, TEXT, True)
     _write(frame, subtitle.detail, WIDTH - MARGIN, base + 22, 15, FAINT, False, "right")
-    _bar(frame, MARGIN, base + 60, WIDTH - 2 * MARGIN, 8, subtitle.progress)
+    if subtitle.progress is not None:
+        _bar(frame, MARGIN, base + 60, WIDTH - 2 * MARGIN, 8, subtitle.progress)
+    for line, words in enumerate(textwrap.wrap(subtitle.thought, THOUGHT)[:2]):
+        _write(frame, words, MARGIN, base + 49 + 19 * line, 14, FAINT)
     return frame
 
 

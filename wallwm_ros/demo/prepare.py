@@ -10,7 +10,7 @@ from wallwm_model.errors import ConfigError
 from wallwm_model.spec import ModelSpec
 from wallwm_ros.bridge.sim_body import check_profile
 from wallwm_ros.core.calibration import load_calibrations
-from wallwm_ros.core.compatibility import check_compatible
+from wallwm_ros.core.compatibility import check_compatible, check_unified
 from wallwm_ros.core.config import PolicyConfig, load_robot
 from wallwm_ros.core.paths import data_path
 from wallwm_ros.core.robot import RobotProfile
@@ -18,7 +18,14 @@ from wallwm_ros.demo.plan import Episode, parse_events, plan
 
 SIM, POLICY, CONTROL = "sim_robot_node", "policy_node", "control_node"
 # In lockstep nothing is late, only slow: waiting for others costs nothing, and giving up would be wrong.
-PATIENCE = {"control_timeout_s": 10.0, "observation_timeout_s": 30.0, "event_timeout_s": 180.0}
+PATIENCE = {
+    "control_timeout_s": 10.0,
+    "observation_timeout_s": 30.0,
+    "event_timeout_s": 180.0,
+    "task_timeout_s": 600.0,
+}
+MODES = ("event", "unified")
+SOURCES = ("staircase", "instruction")  # `atomic` needs a planner that says what to do now
 LIVE_EPISODES = 3  # up to this many episodes are shown event by event
 
 
@@ -27,6 +34,8 @@ class Request:
     """What the user asked for; None = left to the demonstration.
 
     Attributes:
+        mode: `event`, each event is sent, or `unified`, the whole task in one instruction.
+        source: what unified mode reads, one of `SOURCES`.
         lockstep: time follows the commands, so that a busy machine only slows the run down;
             else the wall clock.
     """
@@ -35,6 +44,8 @@ class Request:
     episodes: int | None = None
     seed: int | None = None
     events: str | None = None
+    mode: str = "event"
+    source: str = "staircase"
     video: bool = True
     lockstep: bool = True
     blank_cameras: bool = False
@@ -64,6 +75,11 @@ class Setting:
     episodes: tuple[Episode, ...]
 
     @property
+    def unified(self) -> bool:
+        """Whole tasks are sent, no events."""
+        return self.request.mode == "unified"
+
+    @property
     def live(self) -> bool:
         """Few enough episodes to show every event."""
         return len(self.episodes) <= LIVE_EPISODES
@@ -77,11 +93,19 @@ def prepare(request: Request) -> Setting:
     """
     if request.retries < 0:
         raise ConfigError(f"--retries must not be negative; found {request.retries}")
+    for what, found, valid in (("mode", request.mode, MODES), ("source", request.source, SOURCES)):
+        if found not in valid:
+            raise ConfigError(f"--{what} must be one of {', '.join(valid)}; found {found!r}")
+    unified = request.mode == "unified"
+    if unified and request.events is not None:
+        raise ConfigError("--events must come with --mode event; in unified mode the model chooses its events")
     bundle = find_bundle(request.model)
     profile = load_robot(request.robot)
     check_profile(profile)
     spec = verify(bundle)
-    check_compatible(spec, profile, load_calibrations(profile), "event")
+    check_compatible(spec, profile, load_calibrations(profile), request.mode)
+    if unified:
+        check_unified(spec, request.source, PolicyConfig.replan_steps)
     captions = parse_events(request.events, spec) if request.events is not None else ()
     episodes = tuple(plan(request.task, request.episodes, request.seed, captions))
     return Setting(request, spec, bundle, profile, episodes)
@@ -93,6 +117,9 @@ def parameters(setting: Setting) -> dict[str, dict[str, object]]:
     lockstep = request.lockstep
     common = {"robot": request.robot, "use_sim_time": lockstep}
     # In lockstep an urgent control process would only take the time that the policy needs.
+    policy = {"model": str(setting.bundle), "mode": request.mode}
+    if setting.unified:
+        policy["text_source"] = request.source
     control = {"tick": "clock", "realtime_priority": 0} if lockstep else {"tick": "steady"}
     return {
         SIM: {
@@ -102,7 +129,7 @@ def parameters(setting: Setting) -> dict[str, dict[str, object]]:
             "seed": first.seed,
             "blank_cameras": request.blank_cameras,
         },
-        POLICY: common | {"model": str(setting.bundle)} | (PATIENCE if lockstep else {}),
+        POLICY: common | policy | (PATIENCE if lockstep else {}),
         CONTROL: common | control,
     }
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wallwm_ros.demo.episode import Progress
+from wallwm_ros.demo.episode import Progress, kind
 from wallwm_ros.demo.frames import Subtitle
 from wallwm_ros.demo.plan import Episode
 from wallwm_ros.demo.plot import Trace
@@ -51,20 +51,23 @@ class Recorder:
     def event(self, number: int, caption: str) -> None:
         """A new event."""
         with self._lock:
-            self._subtitle = replace(self._subtitle, caption=caption, detail="", progress=0.0)
+            self._subtitle = replace(self._subtitle, caption=caption, detail="", progress=0.0, thought="")
             now_s = self.trace.time_s[-1] if self.trace.time_s else 0.0
-            self.trace.events.append((now_s, caption.split()[0]))
+            self.trace.events.append((now_s, kind(caption)))
 
     def progress(self, number: int, progress: Progress) -> None:
         """How far the event is."""
         with self._lock:
             words = detail(progress, self._step_s)
-            self._subtitle = replace(self._subtitle, progress=progress.progress, detail=words)
+            self._subtitle = replace(
+                self._subtitle, progress=progress.progress, detail=words, thought=progress.reasoning
+            )
 
     def event_done(self, number: int, result: EventResult) -> None:
         """The event has ended."""
         with self._lock:
-            share = 1.0 if result.completed else self._subtitle.progress
+            known = self._subtitle.progress
+            share = 1.0 if result.completed and known is not None else known
             words = "achieved" if result.success else "not achieved" if result.completed else "aborted"
             self._subtitle = replace(self._subtitle, progress=share, detail=words)
 

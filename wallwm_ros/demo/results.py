@@ -16,15 +16,16 @@ class EventResult:
     """One executed event.
 
     Attributes:
-        name: event type, e.g. `grasp`.
+        name: event type, e.g. `grasp`; `task` for a whole one in unified mode.
         caption: the sentence that was sent.
         steps: action steps executed.
         planned: length of the chunk as the model sized it [action steps].
         seconds: from goal acceptance to the end [s]; in lockstep, of the motion.
-        inference_s: time spent in the engine [s].
+        inference_s: time spent in the engine [s]; None: not reported, as with tasks.
         completed: the action ended as SUCCEEDED (the motion was carried out).
         success: the simulator found the event physically achieved.
         outcome: one short sentence for people.
+        reasoning: what the model thought meanwhile, in words, one after the other.
     """
 
     name: str
@@ -32,10 +33,11 @@ class EventResult:
     steps: int
     planned: int
     seconds: float
-    inference_s: float
+    inference_s: float | None
     completed: bool
     success: bool
     outcome: str
+    reasoning: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ def _about(setting: Setting, done: list[EpisodeResult], wall_s: float, complete:
         "model": setting.spec.name,
         "bundle_sha256": sha256(setting.bundle / MANIFEST),
         "robot": setting.profile.name,
-        "mode": "event",
+        "mode": setting.request.mode,
+        **({"source": setting.request.source} if setting.unified else {}),
         "clock": "lockstep" if setting.request.lockstep else "realtime",
         "blank_cameras": setting.request.blank_cameras,
         "retries": setting.request.retries,
@@ -123,6 +124,8 @@ def _about(setting: Setting, done: list[EpisodeResult], wall_s: float, complete:
 
 def _introduce(setting: Setting, own_domain: int, console: Console) -> None:
     pace = "lockstep" if setting.request.lockstep else "real time"
+    if setting.unified:
+        pace = f"unified mode from {setting.request.source} · {pace}"
     total = len(setting.episodes)
     console.print(
         f"[bold]wallwm demo[/] · model {escape(setting.spec.name)} · robot {escape(setting.profile.name)} · "

@@ -27,7 +27,7 @@ def detail(progress: EventProgress, step_s: float) -> str:
     """`12/31 · 0.9 s left`, or what the policy is busy with before it moves."""
     word = STAGE_WORDS.get(progress.stage, progress.stage)
     if word:
-        return word
+        return word  # also of a task, which counts chunks instead of steps
     total = progress.step + round(progress.remaining_s / step_s)
     return f"{progress.step}/{total} · {progress.remaining_s:.1f} s left"
 
@@ -37,6 +37,7 @@ class EpisodeScreen:
 
     def __init__(self, console: Console, heading: str, step_s: float) -> None:
         self._console, self._heading, self._step_s = console, heading, step_s
+        self._thought = ""
         self._bars = Progress(
             TextColumn("{task.fields[mark]}"),
             TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1)),
@@ -57,14 +58,21 @@ class EpisodeScreen:
         self._bars.update(number, description=f"[bold]{escape(caption)}[/]", mark="[cyan]▶[/]", completed=0.0)
 
     def progress(self, number: int, progress: EventProgress) -> None:
-        self._bars.update(number, completed=progress.progress, detail=detail(progress, self._step_s))
+        words, known = detail(progress, self._step_s), progress.progress
+        if known is None:
+            self._bars.update(number, total=None, detail=words)
+        else:
+            self._bars.update(number, completed=known, detail=words)
+        if progress.reasoning not in ("", self._thought):
+            self._thought = progress.reasoning
+            self._console.print(f"  [dim]{escape(self._thought)}[/]", highlight=False)
 
     def event_done(self, number: int, result: EventResult) -> None:
         mark = "[green]✓[/]" if result.success else "[red]✗[/]"
         words = f"{result.steps} steps · {result.seconds:.1f} s"
         share = 1.0 if result.completed else min(0.99, result.steps / max(1, result.planned))
         self._bars.update(
-            number, description=escape(result.caption), mark=mark, detail=words, completed=share
+            number, description=escape(result.caption), mark=mark, detail=words, completed=share, total=1.0
         )
 
     def end(self, result: EpisodeResult) -> None:

@@ -12,8 +12,11 @@ from types import TracebackType
 import rclpy
 from lifecycle_msgs.msg import Transition
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from wallwm_model.eval.closed_loop import PATIENCE, TYPICAL_S
+from wallwm_model.sim.scene import sample_scene
 from wallwm_ros.bridge.planner import EventOutcome, EventProgress, Planner
 from wallwm_ros.bridge.recorder import listen_to_cameras, listen_to_control
 from wallwm_ros.bringup import PARAMETER_FILE
@@ -57,7 +60,8 @@ class Stage:
         self._nodes.start(parameters(self._setting), [data_path(str(PARAMETER_FILE))])
         # ROS must take no signals here: Ctrl-C is for the program, which stops everything in order.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("wallwm_demo")
+        lockstep = Parameter("use_sim_time", value=self._setting.request.lockstep)
+        self._node = rclpy.create_node("wallwm_demo", parameter_overrides=[lockstep])
         self._planner = Planner(self._node, self._nodes.check)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -89,7 +93,7 @@ class Stage:
             listen_to_cameras(self._node, recorder.cameras, recorder.picture)
 
     def new_scene(self, task: str, seed: int) -> tuple[str, ...]:
-        """Put the robot at rest in a scene -> the captions that carry out its task.
+        """Put the robot at rest in a scene -> the sentences that carry out its task: captions, or one instruction.
 
         The control is switched off meanwhile: on being switched on it holds the arms where they then are,
         instead of pulling them back to where they were in the scene before.
@@ -101,18 +105,38 @@ class Stage:
         captions, _ = self._planner.reset(task, seed, self._setting.request.blank_cameras)
         self._planner.transition(CONTROL, Transition.TRANSITION_ACTIVATE)
         self._control_active = True
-        return captions
+        self._limit_s = PATIENCE * TYPICAL_S[task]
+        return (sample_scene(task, seed).instruction(),) if self._setting.unified else captions
 
     def execute(self, caption: str, on_progress: Callable[[EventProgress], None]) -> EventOutcome:
-        """Carry out one event and wait for its end.
+        """Carry out one event, or in unified mode a whole task, and wait for its end.
 
         In lockstep the seconds are those of the motion: how long it took says only how busy the machine was.
         """
+        if self._setting.unified:
+            return self._execute_task(caption, on_progress)
         outcome = self._planner.execute(caption, on_progress)
         if not self._setting.request.lockstep:
             return outcome
         return replace(outcome, seconds=outcome.steps * self._setting.spec.step_s)
 
+    def _execute_task(self, instruction: str, on_progress: Callable[[EventProgress], None]) -> EventOutcome:
+        """A task, ended when it is achieved or has taken too long on the robot's clock, as `eval modes` does.
+
+        Nobody reports a task's steps: they are counted on that clock, too.
+        """
+        clock = self._node.get_clock()
+        began = clock.now()
+
+        def seconds() -> float:
+            return (clock.now() - began).nanoseconds / 1e9
+
+        outcome = self._planner.execute_task(
+            instruction, on_progress, lambda: seconds() > self._limit_s or self.judge()[0]
+        )
+        steps = round(seconds() / self._setting.spec.step_s)
+        return replace(outcome, steps=steps, planned=steps, seconds=seconds())
+
     def judge(self, caption: str = "") -> tuple[bool, str]:
-        """Whether the event (empty: the whole task) is physically achieved, and why."""
-        return self._planner.judge(caption)
+        """Whether the event (empty, or in unified mode: the whole task) is physically achieved, and why."""
+        return self._planner.judge("" if self._setting.unified else caption)
