@@ -13,7 +13,7 @@ from wallwm_model.engines.explain import explain, next_caption
 from wallwm_model.errors import CaptionError, EngineError
 from wallwm_model.sim.robot import HOME
 from wallwm_model.sim.scene import TASKS, sample_scene
-from wallwm_model.wording import END, decode, encode, vocabulary
+from wallwm_model.wording import END, decode, encode, readable, vocabulary
 
 WORDS = vocabulary()
 LENGTH = 44
@@ -110,6 +110,12 @@ def speaking(ids):
         return {"logits": logits}
 
     return graph
+
+
+def test_marks_stand_close_to_their_words_for_people():
+    assert readable("the red cube is near left , grasp is done . next lift .") == (
+        "the red cube is near left, grasp is done. next lift."
+    )
 
 
 def test_explain_reads_words_up_to_the_end():

@@ -64,3 +64,8 @@ def decode(ids, words: tuple[str, ...]) -> str:
     found = [words[int(i)] for i in ids]
     found = found[: found.index(END)] if END in found else found
     return " ".join(word for word in found if word != PAD)
+
+
+def readable(text: str) -> str:
+    """A text of words and marks apart, as people write it."""
+    return text.replace(" ,", ",").replace(" .", ".")

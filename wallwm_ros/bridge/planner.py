@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from wallwm_model.errors import WallWMError
+from wallwm_model.wording import readable
 from wallwm_msgs.action import ExecuteEvent, ExecuteTask
 from wallwm_msgs.srv import JudgeScene, ResetScene
 from wallwm_ros.bridge.goal_client import send_goal
@@ -185,7 +186,7 @@ class Planner:
 
         def told(body: Any) -> None:
             stage = f"chunk {body.chunk}" if body.chunk else "inferring"
-            on_progress(EventProgress(stage, None, body.remaining_s, 0, body.reasoning))
+            on_progress(EventProgress(stage, None, body.remaining_s, 0, readable(body.reasoning)))
 
         goal = ExecuteTask.Goal(instruction=instruction)
         result = self._carry_out("/execute_task", self._tasks, ExecuteTask, goal, told, silence_s, enough)
