@@ -27,6 +27,7 @@ ONE_EVENT = f'--events "retract the left arm" {DEMO}'
 SMALL = {
     "demo --events": "--lockstep --no-video --out {out}/demo",
     "demo --model": ONE_EVENT,
+    "demo --mode": DEMO,
     "demo --episodes": ONE_EVENT,
     "demo --task handover --episodes": ONE_EVENT,
     "demo": DEMO,
@@ -67,6 +68,8 @@ FIGURES = {
     "bench engine": {"latency_ms_p50", "speedup_vs_teacher", "action_error_mm", "success", "size_ratio"},
 }  # fmt: skip
 STOPPED = {"up": "active", "serve": "serving"}  # runs until Ctrl-C, and says this when it is ready
+# Chunks of a task come when the machine has time for them, so one may end with a motion that was not carried out.
+CODES = {"up": (0, 130), "serve": (0, 130), "demo --mode": (0, 1)}
 SELF = {"test"}  # the run that this test is part of
 PATIENCE_S = 1200  # a hang ends the test; nothing is judged by how long it took
 
@@ -117,7 +120,7 @@ def test_command_of_the_documentation(line, out):
         output = process.communicate(timeout=PATIENCE_S)[0]
     finally:
         process.kill()
-    assert process.returncode in ((0, 130) if key in STOPPED else (0,)), output
+    assert process.returncode in CODES.get(key, (0,)), output
     assert "Traceback" not in output
     if "--json" in words:
         figures = json.loads(Path(words[words.index("--json") + 1]).read_text())

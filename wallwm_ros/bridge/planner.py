@@ -216,13 +216,13 @@ class Planner:
         if not handle.accepted:
             reason = self.complaint("policy_node") or "policy_node did not accept the goal"
             return action.Result(error_code=ExecuteEvent.Result.REFUSED, error_text=reason)
-        future, what = handle.get_result_async(), f"result of {name}"
-        while not future.done() and not enough():
-            self._check(what, heard, silence_s)
-            time.sleep(0.1)
-        if not future.done():
-            handle.cancel_goal_async()
-        return self._finish(future, what, heard, silence_s).result
+        cancelled: list[Any] = []
+
+        def meanwhile() -> None:
+            if not cancelled and enough():
+                cancelled.append(handle.cancel_goal_async())
+
+        return self._finish(handle.get_result_async(), f"result of {name}", heard, silence_s, meanwhile).result
 
     def _hear(self, message: Log) -> None:
         if message.level >= _ERROR:
@@ -240,16 +240,20 @@ class Planner:
                 raise PlannerError(f"expected the {what}; found no server within {timeout_s:.0f} s")
             time.sleep(0.02)
 
-    def _finish(self, future: Any, what: str, heard: list[float], timeout_s: float) -> Any:
+    def _finish(
+        self,
+        future: Any,
+        what: str,
+        heard: list[float],
+        timeout_s: float,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Any:
         """The future's result; `heard` holds the last sign of life [s, steady clock]."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         while not done.wait(0.1):
-            self._check(what, heard, timeout_s)
+            self._alive()
+            meanwhile()
+            if time.monotonic() - heard[0] > timeout_s:
+                raise PlannerError(f"expected the {what}; found silence for {timeout_s:.0f} s")
         return future.result()
-
-    def _check(self, what: str, heard: list[float], timeout_s: float) -> None:
-        """Raises PlannerError when waiting has become pointless."""
-        self._alive()
-        if time.monotonic() - heard[0] > timeout_s:
-            raise PlannerError(f"expected the {what}; found silence for {timeout_s:.0f} s")
