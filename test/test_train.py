@@ -14,9 +14,9 @@ from model_fixtures import small_model, small_spec  # noqa: E402
 from train_fixtures import write_data  # noqa: E402
 
 from wallwm_model.errors import ConfigError, SpecError  # noqa: E402
-from wallwm_model.train.dataset import EventDataset, Loader  # noqa: E402
 from wallwm_model.sim.robot import JOINTS  # noqa: E402
 from wallwm_model.train.augment import Tube, drop_share  # noqa: E402
+from wallwm_model.train.dataset import EventDataset, Loader  # noqa: E402
 from wallwm_model.train.loop import Stage, learning_rate  # noqa: E402
 from wallwm_model.train.losses import Task, action_loss, dct_loss, draw_prefix  # noqa: E402
 from wallwm_model.train.parallel import owners  # noqa: E402
@@ -59,7 +59,15 @@ def test_what_a_stage_freezes_stays_bit_identical(name, folder, tmp_path):
     changed = {k for k, v in after.items() if not torch.equal(v, before[k])}
     assert changed <= set(stage.trained)
     assert len(changed) > 0.8 * len(stage.trained)
-    assert all(k.startswith(tuple(f"{part}." for part in PARTS[name])) for k in stage.trained)
+    assert all(f"{k}.".startswith(tuple(f"{part}." for part in PARTS[name])) for k in stage.trained)
+
+
+def test_every_parameter_is_trained_by_one_of_the_first_two_stages(folder, tmp_path):
+    """What none of them trains is saved by none either, and would be another one in every export."""
+    model = small_model()
+    trained = [set(stage_of(name, folder, tmp_path, model=model)[0].trained) for name in ("video", "action")]
+    assert not trained[0] & trained[1]
+    assert trained[0] | trained[1] == {name for name, _ in model.named_parameters()}
 
 
 def test_a_frozen_branch_stays_closed(folder, tmp_path):

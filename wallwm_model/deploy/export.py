@@ -34,12 +34,12 @@ from wallwm_model.deploy.tracing import trace
 from wallwm_model.deploy.weights import FOLDED, read_part
 from wallwm_model.deploy.writing import Options, Say, Source, write, write_graphs
 from wallwm_model.errors import BundleError
-from wallwm_model.network.config import preset
 from wallwm_model.network.language.model import Language
 from wallwm_model.network.model import Act, Decode, Imagine, Observe, WallWM
 from wallwm_model.network.weights import load_weights
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train import language_recipes
+from wallwm_model.train.loop import beginning
 from wallwm_model.train.recipes import PARTS
 
 AS_TRAINED = Options()
@@ -52,7 +52,7 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
         BundleError: a stage that every model needs is missing.
     """
     spec = ModelSpec.load(folder / "spec.json")
-    model = WallWM(preset(spec.preset), spec)
+    model = beginning(spec)
     for stage in PARTS:
         path = folder / f"{stage}-ema.safetensors"
         if path.is_file():

@@ -194,7 +194,7 @@ class Stage:
 def trained_parameters(model: WallWM, stage: str, config: TrainConfig) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """Name and parameter of everything that a stage trains."""
     for name, parameter in model.named_parameters():
-        inside = any(name.startswith(f"{part}.") for part in PARTS[stage])
+        inside = any(f"{name}.".startswith(f"{part}.") for part in PARTS[stage])  # a part may be one parameter
         if inside and not any(word in name for word in config.frozen):
             yield name, parameter
 
@@ -245,8 +245,7 @@ def run_stage(
 
 def build(spec: ModelSpec, folder: Path, stage: str) -> WallWM:
     """The model at the start of a stage: on the averaged weights of the stages before it."""
-    torch.manual_seed(0)
-    model = WallWM(preset(spec.preset), spec)
+    model = beginning(spec)
     model.video.stems.to(memory_format=torch.channels_last)
     before = tuple(PARTS)[: tuple(PARTS).index(stage)]
     for earlier in before:
@@ -258,4 +257,10 @@ def build(spec: ModelSpec, folder: Path, stage: str) -> WallWM:
     return model
 
 
-__all__ = ["Stage", "TrainConfig", "build", "learning_rate", "run_stage"]
+def beginning(spec: ModelSpec) -> WallWM:
+    """The model before its first step, the same one every time."""
+    torch.manual_seed(0)
+    return WallWM(preset(spec.preset), spec)
+
+
+__all__ = ["Stage", "TrainConfig", "beginning", "build", "learning_rate", "run_stage"]
