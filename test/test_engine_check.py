@@ -16,8 +16,8 @@ from model_fixtures import small_spec  # noqa: E402
 
 from wallwm_model import golden  # noqa: E402
 from wallwm_model.bundle import GOLDEN  # noqa: E402
-from wallwm_model.deploy.check import check  # noqa: E402
-from wallwm_model.errors import BundleError  # noqa: E402
+from wallwm_model.deploy.check import check, compare  # noqa: E402
+from wallwm_model.errors import BundleError, WallWMError  # noqa: E402
 from wallwm_model.network.config import PRESETS  # noqa: E402
 from wallwm_ros.cli import main  # noqa: E402
 
@@ -43,6 +43,33 @@ def test_a_sound_bundle_passes(precision):
         for name in ("files", "graphs", "precision", "golden inputs", "openvino", "onnx")
     )
     assert rows["torch"].verdict == ("ok" if precision in ("fp32", "bf16") else "skipped")
+
+
+class Named:
+    """An engine that is asked nothing."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "latents", "sound"),
+    [
+        ("openvino", "int8", 0.07, True),
+        ("openvino", "int8", 0.2, False),
+        ("onnx", "int8", 0.07, False),
+        ("openvino", "fp32", 0.07, False),
+    ],
+)
+def test_reasoning_in_8_bits_may_differ_between_runtimes(monkeypatch, engine, precision, latents, sound):
+    """But not from the float32 network, nor on the runtime that wrote the answers down."""
+    case = golden.Case(None, (), {"latents": np.ones(4)}, {"latents": np.ones(4)})
+    monkeypatch.setattr(golden, "ask", lambda *_: {"latents": np.ones(4) * (1 + latents)})
+    if sound:
+        assert "float32 network" in compare(Named(engine), [case], precision)
+    else:
+        with pytest.raises(WallWMError, match="latents of engine"):
+            compare(Named(engine), [case], precision)
 
 
 def test_the_shipped_model_passes_without_golden_inputs():
