@@ -136,6 +136,6 @@ def test_parameters_of_the_nodes_exist(bundle):
 
 def test_unified_mode_is_told_to_the_policy():
     found = parameters(prepare(Request(mode="unified", source="instruction")))["policy_node"]
-    assert (found["mode"], found["text_source"]) == ("unified", "instruction")
+    assert (found["mode"], found["text_source"], found["replan_steps"]) == ("unified", "instruction", 24)
     found.pop("use_sim_time")
     build(PolicyConfig, found)

@@ -118,8 +118,8 @@ def parameters(setting: Setting) -> dict[str, dict[str, object]]:
     common = {"robot": request.robot, "use_sim_time": lockstep}
     # In lockstep an urgent control process would only take the time that the policy needs.
     policy = {"model": str(setting.bundle), "mode": request.mode}
-    if setting.unified:
-        policy["text_source"] = request.source
+    if setting.unified:  # chunks as long as in `eval modes`, however busy this machine is
+        policy |= {"text_source": request.source, "replan_steps": setting.spec.replan_steps}
     control = {"tick": "clock", "realtime_priority": 0} if lockstep else {"tick": "steady"}
     return {
         SIM: {
