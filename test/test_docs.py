@@ -121,6 +121,7 @@ def test_command_of_the_documentation(line, out):
     finally:
         process.kill()
     assert process.returncode in CODES.get(key, (0,)), output
+    assert process.returncode in (0, 130) or "of 1 episode succeeded" in output, output  # it came to a verdict
     assert "Traceback" not in output
     if "--json" in words:
         figures = json.loads(Path(words[words.index("--json") + 1]).read_text())
