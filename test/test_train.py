@@ -70,6 +70,22 @@ def test_every_parameter_is_trained_by_one_of_the_first_two_stages(folder, tmp_p
     assert trained[0] | trained[1] == {name for name, _ in model.named_parameters()}
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_bf16_is_for_products_alone(name, folder, tmp_path):
+    """Nearly the losses of fp32, not the very same; all that lasts is fp32."""
+    (exact, loader), (half, _) = (
+        stage_of(name, folder, tmp_path, dataclasses.replace(CONFIG, precision=precision))
+        for precision in ("fp32", "bf16")
+    )
+    for _ in range(3):
+        expected, found = exact.advance(loader), half.advance(loader)
+        assert found == pytest.approx(expected, rel=0.05) and found != expected
+    state = half.optimiser.state_dict()
+    kept = [*half.trained.values(), *half.average.values()]
+    kept += [v for part in state.values() if part for slot in part["state"].values() for v in slot.values()]
+    assert kept and all(v.dtype == torch.float32 for v in kept if isinstance(v, torch.Tensor))
+
+
 def test_a_frozen_branch_stays_closed(folder, tmp_path):
     stage, loader = stage_of("video", folder, tmp_path, dataclasses.replace(CONFIG, frozen=("cross_view",)))
     before = state_of(stage.model)

@@ -110,7 +110,8 @@ class Stage:
 
     def advance(self, loader: Loader) -> dict[str, float]:
         """One optimiser step."""
-        losses = self._run(lambda: self.losses(loader))
+        with self._autocast():
+            losses = self._run(lambda: self.losses(loader))
         sum(losses.values()).backward()
         self.optimiser.step(learning_rate(self.step, self.config))
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
@@ -139,6 +140,11 @@ class Stage:
             if self.name == "video":
                 return self._run(lambda: validate_video(model, batches, self.spec.horizon))
             return self._run(lambda: validate_action(model, batches, self.spec))
+
+    def _autocast(self) -> torch.autocast:
+        """Without its cache of rounded weights: a distillation updates its follower inside."""
+        device, half = next(self.model.parameters()).device.type, self.config.precision == "bf16"
+        return torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False)
 
     def _run(self, function: Callable[[], dict]) -> dict:
         """Whatever uses the model; a sharded one wants to know when it begins and ends."""

@@ -28,6 +28,7 @@ def within(config: object, low: float, high: float | None, *names: str) -> None:
 
 
 TIME_MAPS = ("keyframe", "anchored", "symmetric")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class TrainConfig:
         video_every: every n-th batch of the video stage carries video; the others ground the keyframe.
         unified: share of batches with fixed-length chunks and pictures of the past; the rest are events.
         frozen: parameters whose names hold one of these words stay as they are.
+        precision: of matrix products, by autocast: `bf16` pays on GPUs. Weights, averages and what the optimiser keeps
+            are always fp32.
     """
 
     steps: int
@@ -90,11 +93,14 @@ class TrainConfig:
     video_every: int = 8
     unified: float = 0.4
     frozen: tuple[str, ...] = ()
+    precision: str = "fp32"
     loss: LossConfig = field(default_factory=LossConfig)
     validate_every: int = 250
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise SpecError(f"precision must be one of {', '.join(PRECISIONS)}; found {self.precision!r}")
         within(self, 1, None, "steps", "batch", "warmup", "video_every", "validate_every")
         within(self, 0, None, "muon_lr", "adam_lr", "seed")
         within(self, 0, 1, "look", "decay", "ema", "unified")
@@ -127,4 +133,5 @@ RECIPES = {
     "nano-no-views": NANO.but(frozen=("cross_view",)),
     "nano-pose": NANO.but(action_space="end_effector_pose"),
     "nano-no-masks": NANO.but(loss=LossConfig(sight=0.0, tube=0.0)),
+    "small": NANO.but(preset="small", precision="bf16"),
 }
