@@ -31,11 +31,11 @@ from wallwm_model.network.model import (  # noqa: E402
     encode_history,
     network_pictures,
 )
-from wallwm_model.network.weights import load_weights, read_stage  # noqa: E402
+from wallwm_model.network.weights import read_stage  # noqa: E402
 from wallwm_model.sim.robot import JOINTS  # noqa: E402
 from wallwm_model.train.cli import make_spec, train  # noqa: E402
 from wallwm_model.train.dataset import EventDataset, Loader  # noqa: E402
-from wallwm_model.train.loop import build  # noqa: E402
+from wallwm_model.train.loop import build, load_stage, stage_tensors  # noqa: E402
 from wallwm_model.train.recipes import LossConfig, TrainConfig  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -214,19 +214,24 @@ def test_data_of_another_robot_is_refused(change, sentence, data):
 
 def test_weights_of_another_architecture_are_refused(tmp_path):
     path = tmp_path / "video-ema.safetensors"
-    with pytest.raises(SpecError, match="must be a readable safetensors file; found"):
-        load_weights(MODEL, path)
+    assert not load_stage(MODEL, "video", tmp_path)
     path.write_bytes(b"no tensors here")
     with pytest.raises(SpecError, match="must be a readable safetensors file; found"):
-        load_weights(MODEL, path)
+        load_stage(MODEL, "video", tmp_path)
+    whole = {k: v.contiguous() for k, v in stage_tensors(MODEL, "video").items()}
+    shallow = {k: v for k, v in whole.items() if "blocks.1." not in k}
     for tensors, sentence in (
-        ({}, "must be those of a training stage; found no tensor"),
-        ({"video.queries": torch.zeros(3, 2, 192)}, r"video.queries is \(3, 2, 192\), expected \(3, 2, 48\)"),
-        ({"other.weight": torch.zeros(1)}, "other.weight is .*, expected no such weight"),
+        ({}, "tensors of this architecture; found .* missing"),
+        (shallow, r"found \d+ missing: video.dit.blocks.1"),
+        (whole | {"video.queries": torch.zeros(3, 2, 192)}, r"video.queries \(3, 2, 192\) instead of \(3, 2, 48\)"),
+        (whole | {"other.weight": torch.zeros(1)}, "1 not expected: other.weight"),
     ):
         save_file(tensors, path)
         with pytest.raises(SpecError, match=sentence):
-            load_weights(MODEL, path)
+            load_stage(MODEL, "video", tmp_path)
+    save_file(whole, path)
+    assert load_stage(MODEL, "video", tmp_path)
+    save_file({"other.weight": torch.zeros(1)}, path)
     with pytest.raises(SpecError, match="found 1 missing: a; 1 not expected: other.weight"):
         read_stage(path, {"a": (1,)})
 
@@ -241,19 +246,19 @@ def test_a_training_says_what_it_lacks(data, tmp_path, monkeypatch):
     with pytest.raises(SpecError, match="model must be one of nano, .*; found 'mega'"):
         start("mega")
     for stages, found in ((("audio",), "audio"), ((), "none")):
-        with pytest.raises(SpecError, match=f"stages must be among video, action, .*, staircase; found {found}"):
+        with pytest.raises(SpecError, match=f"stages of nano must be among video, action, .*, staircase; found {found}"):
             start(stages=stages)
-    with pytest.raises(SpecError, match="action stage needs the video stage's weights at .*; found none"):
+    with pytest.raises(SpecError, match="action stage needs the video stage's weights in .*; found none"):
         start(stages=("action",))
     with pytest.raises(SpecError, match="sharding needs at least 2 processes"):
         start(sharded=True)
-    with pytest.raises(SpecError, match="with end_effector_pose actions, as nano-pose has; found one of nano"):
+    with pytest.raises(SpecError, match="must hold a training of nano-pose; found one of nano: choose another"):
         start("nano-pose")
     with pytest.raises(SpecError, match="action_space must be one of joint_position, .*; found 'torque'"):
         make_spec("nano", "nano", data, "torque")
     with pytest.raises(SpecError, match="preset must be one of"):
         build(dataclasses.replace(small_spec(), preset="huge"), tmp_path, "video")
-    with pytest.raises(WallWMError, match="export needs the weights of the video stage at .*; found none"):
+    with pytest.raises(WallWMError, match="export needs the weights of the video stage in .*; found none"):
         load_trained(tmp_path)
 
 

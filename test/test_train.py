@@ -183,9 +183,11 @@ def test_the_past_reaches_back_to_where_the_robot_rested(folder):
     before = table.before(start, 4)
     assert (before[0] == first[0]).all()
     np.testing.assert_array_equal(before[1], first[1] - np.arange(4, 0, -1))
-    after = table.after(start, 100, across=True)
-    assert after[0, -1] == first[3] - 1 and after[0, 0] == first[0] + 1
-    assert table.after(start, 100, across=False)[0, -1] == first[1] - 1
+    after, known = table.after(start, 100, across=True)
+    assert after[0, -1] == first[3] - 1 and after[0, 0] == first[0] + 1 and known[0] == first[3] - 1 - first[0]
+    after, known = table.after(start, 100, across=np.array([False, True]))
+    assert after[0, -1] == first[1] - 1 and known[0] == first[1] - 1 - first[0] and after[1, -1] == first[3] - 1
+    assert (table.after(start, 1, across=True)[1] == 1).all()
 
 
 def test_chunks_are_counted_from_the_start_of_the_task(folder):
@@ -211,10 +213,13 @@ def test_tubes_hide_one_window_in_every_latent_frame():
     assert (hidden.sum((3, 4, 5)) / 2 == 4 * tube.patches.sum((2, 3))[:, :, None]).all()
     assert (hidden[:, :, :, 0] == hidden[:, :, :, 1]).all()
     weight = tube.weigh(torch.ones_like(clean), 2.0)
-    assert weight.mean() == pytest.approx(1.0) and weight.max() == pytest.approx(2 * weight.min().item())
-    keyframes = torch.zeros(4, 3, 3, 64, 64)
-    assert (tube.hide_keyframes(keyframes, 1.0, generator)[~tube_pixels(tube)] == 0).all()
-    assert (tube.hide_keyframes(keyframes, 0.0, generator) == 0).all()
+    assert torch.equal(weight, 1 + hidden)
+    keyframes, past = torch.zeros(4, 3, 3, 64, 64), torch.zeros(4, 3, 16, 1, 8, 8)
+    lit, before = tube.hide_conditions(keyframes, past, 1.0, generator)
+    assert (lit[~tube_pixels(tube)] == 0).all() and (before[hidden[:, :, :, :1] == 0] == 0).all()
+    assert torch.count_nonzero(lit) and torch.count_nonzero(before)
+    assert not any(map(torch.count_nonzero, tube.hide_conditions(keyframes, past, 0.0, generator)))
+    assert tube.hide_conditions(keyframes, None, 1.0, generator)[1] is None
 
 
 def tube_pixels(tube):
@@ -234,9 +239,9 @@ def test_dct_loss_counts_low_frequencies_and_clean_chunks_most():
     steps, clean = 16, torch.zeros(2, 16, 3)
     k = torch.arange(steps) + 0.5
     slow, fast = (torch.cos(torch.pi / steps * k * j)[None, :, None].expand(2, -1, 3) for j in (1, 12))
-    early, late = torch.full((2,), 0.9), torch.full((2,), 0.1)
-    assert dct_loss(slow, clean, late) > 10 * dct_loss(fast, clean, late)
-    assert dct_loss(slow, clean, late) > 50 * dct_loss(slow, clean, early)
+    early, late, all_ = torch.full((2,), 0.9), torch.full((2,), 0.1), torch.ones(2, 16, dtype=torch.bool)
+    assert dct_loss(slow, clean, late, all_) > 10 * dct_loss(fast, clean, late, all_)
+    assert dct_loss(slow, clean, late, all_) > 50 * dct_loss(slow, clean, early, all_)
 
 
 def test_batches_depend_on_seed_step_and_rank_alone(folder):

@@ -6,13 +6,14 @@ import pytest
 
 from wallwm_model.errors import SpecError
 from wallwm_model.train.cli import abilities
-from wallwm_model.train.recipes import NANO, RECIPES, LossConfig, TrainConfig
+from wallwm_model.train.recipes import NANO, RECIPES, STAGES, LossConfig, TrainConfig
 
 ALL = {
     "modes": ("event", "unified"),
     "sources": ("instruction", "atomic"),
     "takes_mask": True,
     "takes_prefix": True,
+    "time_map": "keyframe",
 }
 
 
@@ -25,6 +26,7 @@ ALL = {
         (RECIPES["nano-no-masks"], {"takes_mask": False}),
         (NANO.but(unified=0.0), {"modes": ("event",), "sources": (), "takes_prefix": False}),
         (NANO.but(loss=LossConfig(prefix=0.0)), {"takes_prefix": False}),
+        (NANO.but(loss=LossConfig(time_map="anchored")), {"time_map": "anchored"}),
     ],
 )
 def test_a_bundle_has_what_its_recipe_trains(recipe, changes):
@@ -36,3 +38,10 @@ def test_what_one_stage_alone_trains_does_not_count():
     assert not abilities([bare, masked])["takes_mask"]
     with pytest.raises(SpecError, match="must have a mode in common"):
         abilities([TrainConfig(1, 1, unified=0.0), TrainConfig(1, 1, unified=1.0)])
+    with pytest.raises(SpecError, match="must have one time_map; found anchored, keyframe"):
+        abilities([TrainConfig(1, 1), TrainConfig(1, 1, loss=LossConfig(time_map="anchored"))])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_every_stage(name):
+    assert set(RECIPES[name].stages) == set(STAGES)

@@ -22,6 +22,7 @@ SPEC_VERSION = 1
 MODES = ("event", "unified")
 SOURCES = ("instruction", "atomic", "staircase")
 CONDITIONERS = ("words", "vlm")
+TIME_MAPS = ("keyframe", "anchored", "symmetric")
 # Share of a fixed chunk that is carried out before the next one takes over. With a half, the nano dithers between events:
 # docs/training.md has the figures.
 EXECUTED = 0.75
@@ -76,6 +77,7 @@ class ModelSpec:
         takes_prefix: whether the model was trained to go on from committed steps.
         chunk_steps: length of the fixed chunks of unified mode [steps].
         history: latent frames of the past that unified mode reads, M.
+        time_map: which video features the action tower was trained to read, see `train.recipes.LossConfig`.
         picture_steps: action steps between two pictures of a clip.
         latent: channels, height, width of one latent frame of the video codec.
         sources: where unified mode's text can come from: `instruction`, `atomic`, `staircase`.
@@ -103,6 +105,7 @@ class ModelSpec:
     preset: str = "nano"
     chunk_steps: int = 32
     history: int = 1
+    time_map: str = "keyframe"
     picture_steps: int = 4
     latent: tuple[int, int, int] = (16, 8, 8)
     sources: tuple[str, ...] = ()
@@ -129,9 +132,9 @@ class ModelSpec:
                 )
         if unified and not 0 < self.chunk_steps <= self.horizon:
             raise SpecError(f"chunk_steps must be 1 to horizon={self.horizon}; found {self.chunk_steps}")
-        if self.action_space not in ACTION_SPACES:
-            valid = ", ".join(ACTION_SPACES)
-            raise SpecError(f"action_space must be one of {valid}; found {self.action_space!r}")
+        for name, valid in (("action_space", ACTION_SPACES), ("time_map", TIME_MAPS)):
+            if getattr(self, name) not in valid:
+                raise SpecError(f"{name} must be one of {', '.join(valid)}; found {getattr(self, name)!r}")
         if self.action_space == "end_effector_pose" and not self.quaternions:
             found = ", ".join(self.joints)
             raise SpecError(f"end-effector poses need columns _qx, _qy, _qz, _qw; found {found}")

@@ -36,10 +36,9 @@ from wallwm_model.deploy.writing import Options, Say, Source, write, write_graph
 from wallwm_model.errors import BundleError
 from wallwm_model.network.language.model import Language
 from wallwm_model.network.model import Act, Decode, Imagine, Observe, WallWM
-from wallwm_model.network.weights import load_weights
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train import language_recipes
-from wallwm_model.train.loop import beginning
+from wallwm_model.train.loop import beginning, load_stage
 from wallwm_model.train.recipes import PARTS
 
 AS_TRAINED = Options()
@@ -50,15 +49,13 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
 
     Raises:
         BundleError: a stage that every model needs is missing.
+        SpecError: weights of another architecture.
     """
     spec = ModelSpec.load(folder / "spec.json")
     model = beginning(spec)
     for stage in PARTS:
-        path = folder / f"{stage}-ema.safetensors"
-        if path.is_file():
-            load_weights(model, path)
-        elif stage in ("video", "action"):
-            raise BundleError(f"export needs the weights of the {stage} stage at {path}; found none")
+        if not load_stage(model, stage, folder) and stage in ("video", "action"):
+            raise BundleError(f"export needs the weights of the {stage} stage in {folder}; found none")
     return model.half().float().eval().requires_grad_(False), spec
 
 
@@ -125,7 +122,15 @@ def from_training(
 def source_of(
     model: WallWM, spec: ModelSpec, language: Language | None = None, shapes: Shapes = ANY_LENGTH
 ) -> Source:
-    """A model in memory as graphs, with its weights."""
+    """A model in memory as graphs, with its weights.
+
+    Raises:
+        BundleError: a model that was trained to read more than the engines give it.
+    """
+    if spec.time_map != "keyframe":
+        raise BundleError(
+            f"the action tower of a bundle must read keyframes; found a model trained with time_map {spec.time_map}"
+        )
     check_lengths(shapes.lengths, spec)
     graphs, said = trace_graphs(model, spec, shapes), {}
     if language is not None:

@@ -126,6 +126,8 @@ def write_graphs(
     graphs = quantised or source.graphs
     if not quantised and source.language:
         weights.add(source.language)
+    for stale in {path.stem for path in out.glob("*.onnx")} - set(graphs):
+        (out / f"{stale}.onnx").unlink()  # of an earlier export: its weights would be looked for in the new file
     for graph in graphs.values():
         if precision == "bf16":
             round_weights(graph)

@@ -38,8 +38,8 @@ def expect(
         wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise SpecError(f"{name} must be ({wanted}) {kind}; found {found} {dtype}")
-    for bound, wrong in ((low, torch.lt), (high, torch.gt)):
-        if bound is not None and bool(wrong(tensor, bound).any()):
+    for bound, inside in ((low, torch.ge), (high, torch.le)):
+        if bound is not None and not bool(inside(tensor, bound).all()):  # not a number is not inside
             span = f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
             raise SpecError(f"{name} must lie in {span}; found {tensor.min():g}..{tensor.max():g}")
 

@@ -1,4 +1,4 @@
-"""Weights of single training stages, laid over a model."""
+"""Weights of single training stages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from wallwm_model.errors import SpecError
 from wallwm_model.network.checkpoint import check_shapes
-from wallwm_model.network.model import WallWM
 
 
 def read_stage(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -28,26 +27,6 @@ def read_stage(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, T
         {k: tuple(v) for k, v in shapes.items()}, {k: tuple(v.shape) for k, v in found.items()}, str(path)
     )
     return found
-
-
-def load_weights(model: WallWM, path: Path) -> None:
-    """Overlay the weights of one stage.
-
-    Raises:
-        SpecError: no such file, a damaged one, one without weights, or with a weight that the model lacks or
-            has in another shape.
-    """
-    found, own = _read(path), model.state_dict()
-    if not found:
-        raise SpecError(f"weights of {path} must be those of a training stage; found no tensor")
-    for name, value in found.items():
-        if name not in own or own[name].shape != value.shape:
-            expected = tuple(own[name].shape) if name in own else "no such weight"
-            raise SpecError(
-                f"weights of {path} must fit the model {model.config.layers} layers deep and "
-                f"{model.config.width} wide: {name} is {tuple(value.shape)}, expected {expected}"
-            )
-    model.load_state_dict(found, strict=False)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

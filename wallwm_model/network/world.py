@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from wallwm_model.network.pointing import Pointers
 from wallwm_model.network.stem import Stem
 from wallwm_model.network.vae import build_codec
 from wallwm_model.network.video import MultiViewWan
+from wallwm_model.network.views import valid_tokens
 
 TIME_SCALE = 1000.0  # Wan's timesteps run from 0 (clean) to 1000 (noise)
 
@@ -156,6 +158,7 @@ class VideoTower(nn.Module):
         noisy: Tensor | None = None,
         t: Tensor | None = None,
         masks: Tensor | None = None,
+        lengths: Tensor | None = None,
         read_future: bool = False,
     ) -> World:
         """One pass.
@@ -168,12 +171,14 @@ class VideoTower(nn.Module):
             t: (B,) their noise level in (0, 1].
             masks: (B, M + 1 + F, V*P, V*P), 1 where patches may attend across views: the keyframe's, then those
                 of the history and of the future; None lets all attend.
+            lengths: (B, V) int64, latent frames of the future that each view really has; what is beyond is padding:
+                nothing attends to it, and its velocity is zero. None: all.
             read_future: also give the future tokens to the action tower.
 
         Raises:
             SpecError: inputs that do not fit the tower or each other.
         """
-        self._check(keyframes, text, history, noisy, t, masks)
+        self._check(keyframes, text, history, noisy, t, masks, lengths)
         batch, views = keyframes.shape[:2]
         past = 0 if history is None else history.shape[3]
         later = 0 if noisy is None else noisy.shape[3]
@@ -186,22 +191,32 @@ class VideoTower(nn.Module):
         temb, modulation, words = self._times(text, t, clean, hidden.shape[1])
         order = [0, *range(-past, 0), *range(1, later + 1)]
         extras = self.config.extras
+        shown = None if lengths is None else self._shown(lengths, later)
+        valid = None if shown is None else F.pad(shown, (0, 0, 1 + past, 0), value=True)
         states = self.dit.run(
             hidden,
             words,
             modulation,
             self.dit.rotary([self.config.history + frame for frame in order], size, size, extras),
-            self.dit.layout(size, size, extras, len(order), masks),
+            self.dit.layout(size, size, extras, len(order), masks, valid),
         )
         velocity = None
         if noisy is not None:
             temb = temb[:, extras:] if temb.ndim == 3 else temb
             velocity = self.dit.velocity(states[-1][:, extras:], temb, len(order), size, size)
             velocity = velocity.unflatten(0, (batch, views))[:, :, :, 1 + past :]
+            if shown is not None:
+                velocity = velocity * shown[:, :, None, :, :1, None]
         readable = order if read_future else order[: 1 + past]
         return self._read(states, views, readable, sight, named, velocity)
 
-    def _check(self, keyframes, text=None, history=None, noisy=None, t=None, masks=None) -> None:
+    def _shown(self, lengths: Tensor, frames: int) -> Tensor | None:
+        """(B, V) lengths -> (B, V, F, P) bool, which future tokens are no padding; None if none is."""
+        side = int(self.config.patches**0.5)
+        shown = valid_tokens(lengths, frames, (side, side))
+        return None if bool(shown.all()) else shown
+
+    def _check(self, keyframes, text=None, history=None, noisy=None, t=None, masks=None, lengths=None) -> None:
         """Raises SpecError for inputs that do not fit the tower or each other."""
         config = self.config
         views, side = config.views, config.image // config.latent_stride
@@ -225,7 +240,11 @@ class VideoTower(nn.Module):
         if masks is not None:
             size = views * config.patches
             expect("masks", masks, ("B", frames, size, size), low=0, high=1)
-        expect_batches(keyframes=keyframes, text=text, history=history, noisy=noisy, t=t, masks=masks)
+        if lengths is not None:
+            expect("lengths", lengths, ("B", views), "int64", low=0, high=0 if noisy is None else noisy.shape[3])
+        expect_batches(
+            keyframes=keyframes, text=text, history=history, noisy=noisy, t=t, masks=masks, lengths=lengths
+        )
 
     def _stems(self, keyframes: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Per view: patch features (B, P, D), key-point token (B, 1, D), key points (B, 6 * keypoints)."""

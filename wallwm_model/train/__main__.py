@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="wallwm_model.train", description="Train a model, or go on.")
     parser.add_argument("model", nargs="?", default="nano", help="which model to train")
     parser.add_argument("--data", type=Path, default=Path("data/sim"), help="folder of `wallwm data sim`")
-    parser.add_argument("--out", type=Path, default=Path("runs/train-nano"), help="where weights go")
+    parser.add_argument("--out", type=Path, help="where weights go; runs/train-MODEL if not given")
     parser.add_argument("--stages", default="video,action", help="stages in order, joined by commas")
     parser.add_argument("--steps", type=int, help="optimiser steps; the recipe's if not given")
     parser.add_argument("--processes", type=int, default=1, help="how many to start, where torchrun does not")
@@ -29,7 +29,7 @@ def main() -> int:
             parser.error(f"--{name} must be at least 1; found {getattr(given, name)}")
     try:
         train(
-            given.model, given.data, given.out, stages=tuple(given.stages.split(",")), steps=given.steps,
+            given.model, given.data, given.out or Path("runs") / f"train-{given.model}", stages=tuple(given.stages.split(",")), steps=given.steps,
             processes=given.processes, sharded=given.shard,
         )  # fmt: skip
     except WallWMError as error:

@@ -88,17 +88,23 @@ class Tube:
         return torch.where(self._latents(), noise, noisy)
 
     def weigh(self, weight: Tensor, inside: float) -> Tensor:
-        """Loss weights (B, V, C, F, h, w), `inside` times as much in the tube, and 1 on average."""
-        weight = torch.where(self._latents(), inside * weight, weight)
-        return weight / weight.mean()
+        """Loss weights (B, V, C, F, h, w), `inside` times as much in the tube."""
+        return torch.where(self._latents(), inside * weight, weight)
 
-    def hide_keyframes(self, keyframes: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Keyframes (B, V, 3, H, W) with noise inside the tube, for a share of the samples."""
+    def hide_conditions(
+        self, keyframes: Tensor, past: Tensor | None, share: float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Keyframes (B, V, 3, H, W) and latents of the past (B, V, C, M, h, w) with noise inside the tube, for a
+        share of the samples."""
         scale = keyframes.shape[-1] // self.side
         inside = repeat(self.patches, "b v r c -> b v 1 (r p) (c q)", p=scale, q=scale)
-        chosen = torch.rand(len(keyframes), generator=generator) < share
+        chosen = (torch.rand(len(keyframes), generator=generator) < share)[:, None, None, None, None]
         noise = torch.randn(keyframes.shape, generator=generator).clamp(-1, 1)
-        return torch.where(inside & chosen[:, None, None, None, None], noise, keyframes)
+        keyframes = torch.where(inside & chosen, noise, keyframes)
+        if past is not None:
+            noise = torch.randn(past.shape, generator=generator)
+            past = torch.where(self._latents() & chosen[..., None], noise, past)
+        return keyframes, past
 
     def _latents(self) -> Tensor:
         return repeat(self.patches, "b v r c -> b v 1 1 (r p) (c q)", p=self.patch, q=self.patch)

@@ -67,19 +67,23 @@ def abilities(stages: Iterable[TrainConfig]) -> dict[str, Any]:
     """The fields of `ModelSpec` that say what a model has learnt in every one of its stages.
 
     Raises:
-        SpecError: no mode that all stages train.
+        SpecError: no mode, or no time map, that all stages have.
     """
     stages = tuple(stages)
     events = all(stage.unified < 1 for stage in stages)
     unified = all(stage.unified > 0 for stage in stages)
     modes = tuple(mode for mode, learnt in zip(MODES, (events, unified), strict=True) if learnt)
+    maps = {stage.loss.time_map for stage in stages}
     if not modes:
         raise SpecError("the stages of a model must have a mode in common; found unified 0 and 1 among them")
+    if len(maps) > 1:
+        raise SpecError(f"the stages of a model must have one time_map; found {', '.join(sorted(maps))}")
     return {
         "modes": modes,
         "sources": SOURCES[:2] if unified else (),
         "takes_mask": all(stage.loss.sight > 0 for stage in stages),
         "takes_prefix": unified and all(stage.loss.prefix > 0 for stage in stages),
+        "time_map": maps.pop(),
     }
 
 
@@ -102,7 +106,7 @@ def train(
         sharded: spread weights and optimiser state over the processes (FSDP).
 
     Raises:
-        SpecError: unknown model or stage, a stage whose predecessors are not trained, or files in `out` that
+        SpecError: unknown model, a stage that it does not have, a stage whose predecessors are not trained, or files in `out` that
             another model, number of processes or kind of training has left there.
     """
     from wallwm_model.train import language_recipes
@@ -111,9 +115,9 @@ def train(
 
     if name not in RECIPES:
         raise SpecError(f"model must be one of {', '.join(RECIPES)}; found {name!r}")
-    known = (*STAGES, *language_recipes.STAGES)
+    known = (*RECIPES[name].stages, *language_recipes.STAGES)
     if not stages or not set(stages) <= set(known):
-        raise SpecError(f"stages must be among {', '.join(known)}; found {', '.join(stages) or 'none'}")
+        raise SpecError(f"stages of {name} must be among {', '.join(known)}; found {', '.join(stages) or 'none'}")
     if sharded and not set(stages) <= set(STAGES):
         found = ", ".join(stage for stage in stages if stage not in STAGES)
         raise SpecError(f"stages that can be sharded are {', '.join(STAGES)}; found {found}")
@@ -176,11 +180,8 @@ def prepare(name: str, data: Path, out: Path) -> None:
         replace_file(path, lambda new: new.write_text(spec.to_json()))
     wait()
     spec = ModelSpec.load(path)
-    if (spec.preset, spec.action_space) != (recipe.preset, recipe.action_space):
-        raise SpecError(
-            f"{out} must hold a training of preset {recipe.preset} with {recipe.action_space} actions, as "
-            f"{name} has; found one of {spec.name} with {spec.preset} and {spec.action_space}: choose another --out"
-        )
+    if spec.name != name:
+        raise SpecError(f"{out} must hold a training of {name}; found one of {spec.name}: choose another --out")
 
 
 def worker(

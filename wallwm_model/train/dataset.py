@@ -37,6 +37,8 @@ class Batch:
         images: (B, V, H, W, 3) uint8 keyframes.
         history: (B, V, 4M, H, W, 3) uint8 pictures of the past, or None (event window).
         future: (B, V, 4F, H, W, 3) uint8 later pictures, or None.
+        shown: (B,) int64, latent frames of the future in which some picture is known; the others are padding. None
+            without a future.
         tokens: (B, L) int64 of the caption or instruction.
         state: (B, D), actions: (B, T, D), both normalised.
         valid: (B, T) bool, steps that are known.
@@ -54,6 +56,7 @@ class Batch:
     images: Tensor
     history: Tensor | None
     future: Tensor | None
+    shown: Tensor | None
     tokens: Tensor
     state: Tensor
     actions: Tensor
@@ -172,12 +175,20 @@ class Loader:
         known = rng.random(self.batch) < 0.5
         return self.collect_chunks(rows, flip, told, known, video=video)
 
-    def sweep(self, *, video: bool = False) -> Iterator[Batch]:
-        """Every event once from its start, not mirrored, in batches of up to `batch` (validation)."""
+    def sweep(self, *, video: bool = False, fixed: bool = False) -> Iterator[Batch]:
+        """Every event once from its start, not mirrored, in batches of up to `batch` (validation).
+
+        Args:
+            fixed: as chunks of fixed length, told by their captions, for a model that knows no others.
+        """
         for frames in np.unique(self.latents[self.starts]):
             rows = self.starts[self.latents[self.starts] == frames]
             for part in np.array_split(rows, math.ceil(len(rows) / self.batch)):
-                yield self.collect_events(part, int(frames), np.zeros(len(part), bool), video=video)
+                everyone = np.ones(len(part), bool)
+                if fixed:
+                    yield self.collect_chunks(part, ~everyone, everyone, everyone, video=video)
+                    continue
+                yield self.collect_events(part, int(frames), ~everyone, video=video)
 
     def collect_events(self, rows: np.ndarray, latents: int, flip: np.ndarray, *, video: bool) -> Batch:
         """Rests of events from `rows` on, none longer than `latents` latent frames, mirrored where `flip`."""
@@ -203,7 +214,7 @@ class Loader:
         sample = table.sample[rows]
         text = np.where(atomic, self.data.columns["caption"][sample], table.instructions[sample])
         past = table.before(rows, self.spec.history_pictures) if self.spec.history_pictures else None
-        after = table.after(rows, steps // self.spec.picture_steps, across=True) if video else None
+        after = table.after(rows, steps // self.spec.picture_steps, across=~atomic) if video else None
         index = np.where(counted, table.chunk_index(rows, steps), 0)
         length = np.full(len(rows), steps)
         return self._collect(
@@ -222,10 +233,12 @@ class Loader:
         if self.spec.action_space == "end_effector_pose":
             s["state"], s["actions"] = pose_chunk(s["state"], s["actions"], np.asarray(norm.mean))
         window = WINDOWS.index("event" if past is None else "observation")
+        later, there = (None, None) if after is None else after
         return Batch(
             images=self._pictures(now[:, None], flip)[:, :, 0],
             history=None if past is None else self._pictures(past, flip),
-            future=None if after is None else self._pictures(after, flip),
+            future=None if later is None else self._pictures(later, flip),
+            shown=None if there is None else torch.from_numpy(-(-there // GROUP)),
             tokens=torch.from_numpy(np.stack([self.tokens[str(c)] for c in s["caption"]])),
             state=torch.from_numpy(norm.encode(s["state"])),
             actions=torch.from_numpy(norm.encode(s["actions"])),
@@ -240,7 +253,7 @@ class Loader:
             end=torch.from_numpy(s["end_gripper"].astype(np.float32)),
             named=torch.from_numpy(np.stack([self.named[str(c)] for c in s["caption"]])),
             event=data.columns["event"][sample],
-            moments=self._latent_moments(now, past, after),
+            moments=self._latent_moments(now, past, later),
             flip=flip,
         )
 

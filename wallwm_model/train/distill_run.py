@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -49,6 +50,9 @@ def prepare(teacher: Path, out: Path, euler_steps: int) -> None:
                 f"{out} must hold a student of {teacher} with {euler_steps} steps; found one of {found.name} with "
                 f"{found.euler_steps}: choose another --out"
             )
+        for name in ("video-ema.safetensors", "action-ema.safetensors"):
+            if not filecmp.cmp(teacher / name, out / name, shallow=False):
+                raise SpecError(f"{out} must hold a student of {teacher}; found one of another {name}: choose another --out")
         return
     out.mkdir(parents=True, exist_ok=True)
     for path in teacher.glob("*.safetensors"):

@@ -21,7 +21,7 @@ from wallwm_model.errors import SpecError
 from wallwm_model.network.codec import PatchCodec
 from wallwm_model.network.config import preset
 from wallwm_model.network.model import WallWM
-from wallwm_model.network.weights import load_weights, read_stage
+from wallwm_model.network.weights import read_stage
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.dataset import Batch, EventDataset, Loader
 from wallwm_model.train.files import replace_file
@@ -90,6 +90,11 @@ class Stage:
         share = self.config.unified
         return (self.step * share) % 1 + share >= 1
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether its action tower reads features of later pictures."""
+        return self.name != "video" and self.config.loss.time_map != "keyframe"
+
     def losses(self, loader: Loader) -> dict[str, Tensor]:
         """Losses of this step; batch and noise depend on (seed, step, rank) alone."""
         config, step, task = self.config, self.step, self.task()
@@ -97,7 +102,7 @@ class Stage:
         if self.name == "video" and step < config.look * config.steps:
             return look_loss(task, loader.event(step, mixed=True).to(device))
         filmed = self.name != "action" and step % config.video_every == 0
-        ahead = filmed or (self.name != "video" and config.loss.time_map != "keyframe")
+        ahead = filmed or self.looks_ahead
         if self.unified or self.name == "adapt":
             batch = loader.unified(step, video=ahead)
         else:
@@ -139,7 +144,7 @@ class Stage:
         with self.averaged() as model:
             if self.name == "video":
                 return self._run(lambda: validate_video(model, batches, self.spec.horizon))
-            return self._run(lambda: validate_action(model, batches, self.spec))
+            return self._run(lambda: validate_action(model, batches, self.spec, self.config.loss.time_map))
 
     def _autocast(self) -> torch.autocast:
         """Without its cache of rounded weights: a distillation updates its follower inside."""
@@ -155,12 +160,12 @@ class Stage:
         rank, _ = world()
         replace_file(self.folder / f"{self.name}-optimiser-{rank}.pt", partial(torch.save, self.optimiser.state_dict()))
         for kind, values in (("last", self.trained), ("ema", self.average)):
-            whole = gather(values | self._buffers())
+            whole = gather(self._kept | values)
             if rank == 0:
                 replace_file(self.folder / f"{self.name}-{kind}.safetensors", partial(save_file, whole))
         if rank == 0:
             progress = {"step": self.step, "history": self.history, "sharded": self.sharded}
-            (self.folder / f"{self.name}.json").write_text(json.dumps(progress))
+            replace_file(self.folder / f"{self.name}.json", lambda new: new.write_text(json.dumps(progress)))
 
     def resume(self) -> None:
         """Go on from `save`'s files, if there are any.
@@ -180,11 +185,11 @@ class Stage:
         if progress.get("sharded", False) != self.sharded:
             was, now = ("unsharded", "sharded") if self.sharded else ("sharded", "unsharded")
             raise SpecError(f"{self.folder} must be resumed {was}, as it was begun; found {now}")
-        wanted = {k: v.shape for k, v in (self.trained | self._buffers()).items()}
+        wanted = {k: v.shape for k, v in self._kept.items()}
         last, average = (
             read_stage(self.folder / f"{self.name}-{kind}.safetensors", wanted) for kind in ("last", "ema")
         )
-        for name, target in (self.trained | self._buffers()).items():
+        for name, target in self._kept.items():
             put(target, last[name])
         for name, target in self.average.items():
             put(target, average[name])
@@ -192,17 +197,40 @@ class Stage:
         self.optimiser.load_state_dict(torch.load(states[rank], map_location=device, weights_only=True))
         self.step, self.history = progress["step"], progress["history"]
 
-    def _buffers(self) -> dict[str, Tensor]:
-        """What is neither trained nor given: the codec's bases, fitted at the start."""
-        return {k: v for k, v in self.model.named_buffers() if k.startswith("video.codec")}
+    @property
+    def _kept(self) -> dict[str, Tensor]:
+        return stage_tensors(self.model, self.name)
+
+
+def stage_tensors(model: WallWM, stage: str) -> dict[str, Tensor]:
+    """Name -> tensor of all that a stage's file holds: its parts of the model, and the codec as fitted at the start."""
+    codec = {k: v for k, v in model.named_buffers() if k.startswith("video.codec")}
+    return codec | {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if any(f"{name}.".startswith(f"{part}.") for part in PARTS[stage])  # a part may be one parameter
+    }
 
 
 def trained_parameters(model: WallWM, stage: str, config: TrainConfig) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """Name and parameter of everything that a stage trains."""
-    for name, parameter in model.named_parameters():
-        inside = any(f"{name}.".startswith(f"{part}.") for part in PARTS[stage])  # a part may be one parameter
-        if inside and not any(word in name for word in config.frozen):
-            yield name, parameter
+    for name, tensor in stage_tensors(model, stage).items():
+        if isinstance(tensor, torch.nn.Parameter) and not any(word in name for word in config.frozen):
+            yield name, tensor
+
+
+def load_stage(model: WallWM, stage: str, folder: Path) -> bool:
+    """Lay the averaged weights of a stage over a model; whether `folder` has any.
+
+    Raises:
+        SpecError: a damaged file, or one of another architecture.
+    """
+    path = folder / f"{stage}-ema.safetensors"
+    if not path.is_file():
+        return False
+    shapes = {k: v.shape for k, v in stage_tensors(model, stage).items()}
+    model.load_state_dict(read_stage(path, shapes), strict=False)
+    return True
 
 
 def fit_codec(model: WallWM, loader: Loader) -> None:
@@ -228,7 +256,8 @@ def run_stage(
     held_out = Loader(EventDataset(data, held_out=True), stage.spec, batch=64, seed=0)
     device = next(stage.model.parameters()).device
     # A sharded model is put together by all processes, so all of them validate, on the same batches.
-    batches = [b.to(device) for b in held_out.sweep()] if rank == 0 or stage.sharded else []
+    sweep = held_out.sweep(video=stage.looks_ahead, fixed="event" not in stage.spec.modes)
+    batches = [b.to(device) for b in sweep] if rank == 0 or stage.sharded else []
     stage.resume()
     if stage.name == "video" and stage.step == 0 and isinstance(stage.model.video.codec, PatchCodec):
         if rank == 0:
@@ -255,11 +284,8 @@ def build(spec: ModelSpec, folder: Path, stage: str) -> WallWM:
     model.video.stems.to(memory_format=torch.channels_last)
     before = tuple(PARTS)[: tuple(PARTS).index(stage)]
     for earlier in before:
-        path = folder / f"{earlier}-ema.safetensors"
-        if path.is_file():
-            load_weights(model, path)
-        elif earlier in ("video", "action"):
-            raise SpecError(f"the {stage} stage needs the {earlier} stage's weights at {path}; found none")
+        if not load_stage(model, earlier, folder) and earlier in ("video", "action"):
+            raise SpecError(f"the {stage} stage needs the {earlier} stage's weights in {folder}; found none")
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -23,7 +24,9 @@ from wallwm_model.train.recipes import LossConfig
 from wallwm_model.train.sight import SightTable
 
 REACH_SCALE = 0.03  # gripper error that counts as one unit [m]
-ANCHOR = 0.9  # noise level at which the anchored time map reads the video: step 45 of 50 (method.md, section 3)
+# Noise level at which the anchored time map reads the video: step 45 of the 50 of training's schedule, counted from clean
+# (method.md, section 3). Near noise, so that one forward is enough where no future is known.
+ANCHOR = 0.9
 
 
 @dataclass
@@ -112,11 +115,23 @@ def video_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
     if covisible is not None and task.config.tube:
         tube = Tube.draw(covisible[:, 0], model.config, task.config.tube, task.generator)
         noisy, weight = tube.hide(noisy, noise), tube.weigh(weight, task.config.tube_weight)
-        keyframes = tube.hide_keyframes(keyframes, task.config.tube_condition, task.generator)
+        keyframes, past = tube.hide_conditions(keyframes, past, task.config.tube_condition, task.generator)
     text = text * told[:, None, None]
-    world = model.video(keyframes, text, history=past, noisy=noisy, t=t, masks=masks)
-    video = (weight * (world.velocity - (noise - clean)) ** 2).mean()
+    lengths = batch.shown[:, None].expand(clean.shape[:2])
+    world = model.video(keyframes, text, history=past, noisy=noisy, t=t, masks=masks, lengths=lengths)
+    video = film_loss(world.velocity, noise - clean, weight, lengths)
     return world_loss(world, batch, horizon, told) | {"video": 0.3 * video}
+
+
+def film_loss(velocity: Tensor, wanted: Tensor, weight: Tensor, lengths: Tensor) -> Tensor:
+    """Weighted square distance of velocities (B, V, C, F, h, w), mean over what is no padding (method.md, section 2).
+
+    Args:
+        lengths: (B, V) latent frames that are there.
+    """
+    there = torch.arange(wanted.shape[3], device=wanted.device) < lengths[..., None]
+    there = there[:, :, None, :, None, None].expand(wanted.shape)
+    return (weight * (velocity - wanted) ** 2)[there].mean()
 
 
 def encode_pictures(model: WallWM, keyframes: Tensor, clip: Tensor) -> Tensor:
@@ -161,20 +176,23 @@ def chunk_losses(found: Tensor, clean: Tensor, t: Tensor, weight: Tensor, task: 
     else:
         losses |= pose_losses(found, clean, weight, task.spec)
     if task.config.dct:
-        losses["dct"] = task.config.dct * dct_loss(found, clean, t)
+        losses["dct"] = task.config.dct * dct_loss(found, clean, t, weight > 0)
     return losses
 
 
-def dct_loss(found: Tensor, clean: Tensor, t: Tensor) -> Tensor:
-    """(1 - t)^2 sum_j exp(-j / (T/4)) |DCT(found)_j - DCT(clean)_j|^2, mean over the batch (method.md, section 3).
+def dct_loss(found: Tensor, clean: Tensor, t: Tensor, scored: Tensor) -> Tensor:
+    """(1 - t)^2 sum_j exp(-j / (T/4)) |DCT(found)_j - DCT(clean)_j|^2, mean over batch and joints (method.md, section 3).
 
     The report writes the noise level as t / T; here t is already in (0, 1].
+
+    Args:
+        scored: (B, T) bool; padding and committed steps count as without error.
     """
     steps = clean.shape[1]
     j, k = torch.arange(steps)[:, None], torch.arange(steps)[None]
     basis = torch.cos(math.pi / steps * (k + 0.5) * j) * math.sqrt(2 / steps)
     basis[0] /= math.sqrt(2)
-    error = (basis.to(clean) @ (found - clean)).square().mean(-1)
+    error = (basis.to(clean) @ ((found - clean) * scored[..., None])).square().mean(-1)
     falling = torch.exp(-torch.arange(steps) / (steps / 4)).to(clean)
     return ((1 - t).square() * (error * falling).sum(1)).mean()
 
@@ -258,23 +276,35 @@ def validate_video(model: WallWM, batches: list[Batch], horizon: int) -> dict[st
     return found | {f"{name}_end_mm": float(np.median(end[events == name])) for name in np.unique(events)}
 
 
-def look(model: WallWM, batch: Batch) -> World:
-    """The video tower on a batch as it is, with its own words."""
+def look(model: WallWM, batch: Batch, level: float | None = None) -> World:
+    """The video tower on a batch as it is, with its own words; with its future at a noise level, if one is given."""
     past = None if batch.history is None else encode_history(model, batch.images, batch.history)
-    return model.video(network_pictures(batch.images), model.video.captions(batch.tokens), history=past)
+    keyframes, text = network_pictures(batch.images), model.video.captions(batch.tokens)
+    if level is None:
+        return model.video(keyframes, text, history=past)
+    clean = encode_pictures(model, keyframes, network_pictures(batch.future).transpose(2, 3))
+    noise = torch.randn(clean.shape, generator=torch.Generator(clean.device).manual_seed(0))
+    noisy, t = (1 - level) * clean + level * noise, torch.full(clean.shape[:1], level)
+    return model.video(keyframes, text, history=past, noisy=noisy, t=t, read_future=True)
 
 
 @torch.no_grad()
-def validate_action(model: WallWM, batches: list[Batch], spec: ModelSpec) -> dict[str, float]:
+def validate_action(
+    model: WallWM, batches: list[Batch], spec: ModelSpec, time_map: str = "keyframe"
+) -> dict[str, float]:
     """Median and 90th percentile of the gripper error at the end of held-out events, per event type [mm]."""
     generator = torch.Generator(next(model.parameters()).device).manual_seed(0)
     errors: dict[str, list[float]] = {}
     for batch in batches:
-        world = look(model, batch)
-        video = model.action.read_video(world.states, world.tau, batch.chunk, world.groundings[-1].end)
         timing = Timing(batch.length, batch.window)
 
+        @cache
+        def read(level: float | None) -> Tensor:
+            world = look(model, batch, level)
+            return model.action.read_video(world.states, world.tau, batch.chunk, world.groundings[-1].end)
+
         def clean(x, t):
+            video = read({"keyframe": None, "anchored": ANCHOR, "symmetric": t}[time_map])
             level = torch.full(x.shape[:2], t)
             return model.action(x, level, video, batch.state, timing, batch.valid[:, None, None])
 

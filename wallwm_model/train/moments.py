@@ -100,11 +100,12 @@ class MomentTable:
         wanted = self.moment[rows][:, None] - np.arange(count, 0, -1)
         return np.maximum(wanted, start[:, None])
 
-    def after(self, rows: np.ndarray, count: int, *, across: bool) -> np.ndarray:
-        """(B, count) the moments after those of `rows`; the last one known is repeated.
+    def after(self, rows: np.ndarray, count: int, *, across: bool | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(B, count) the moments after those of `rows`, and how many of them are known (B,); then the last one is
+        repeated.
 
         Args:
-            across: run on into events that follow.
+            across: run on into events that follow; one for all, or (B,).
         """
         columns = self.samples.columns
         last = self.sample[rows].copy()
@@ -113,7 +114,9 @@ class MomentTable:
             last += more
             more = more & self._followed[last] & (columns["first"][last] - self.moment[rows] < count)
         end = columns["first"][last] + columns["n_frames"][last] - 1
-        return np.minimum(self.moment[rows][:, None] + np.arange(1, count + 1), end[:, None])
+        now = self.moment[rows]
+        moments = np.minimum(now[:, None] + np.arange(1, count + 1), end[:, None])
+        return moments, np.minimum(end - now, count)
 
     def chunk_index(self, rows: np.ndarray, steps: int) -> np.ndarray:
         """(B,) index of the chunk of `steps` that `rows` lie in, counted from 1 at the task's start; 0 unknown."""

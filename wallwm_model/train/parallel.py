@@ -26,9 +26,18 @@ def broadcast(tensors: list[Tensor]) -> None:
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Average gradients over all processes in one message; a missing gradient counts as zero."""
+    """Average gradients over all processes in one message.
+
+    One that some processes lack counts as zero there. What no process has a gradient of stays without, so that no
+    optimiser moves it, as in a training of one process.
+    """
     _, size = world()
     if size == 1:
+        return
+    there = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
+    dist.all_reduce(there, op=dist.ReduceOp.MAX)
+    parameters = [p for p, anywhere in zip(parameters, there.tolist()) if anywhere]
+    if not parameters:
         return
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = _flatten_dense_tensors(grads)
@@ -75,13 +84,17 @@ class Optimiser:
         self.base = (muon_lr, adam_lr)
 
     def step(self, scale: float) -> None:
-        """Average gradients, clip, step at `scale` times the base learning rates, share the owned weights."""
+        """Average gradients, clip, step at `scale` times the base learning rates, share the owned weights.
+
+        Raises:
+            SpecError: a gradient that is not finite, in all processes at once; no weight has changed.
+        """
         everything = self.matrices + self.others
         if self.sharded:
             self._take_slices()
         else:
             average_gradients(everything)
-            nn.utils.clip_grad_norm_(everything, CLIP)
+            check_finite(nn.utils.clip_grad_norm_(everything, CLIP))
         for optimiser, base in zip((self.muon, self.adam), self.base):
             if optimiser is not None:
                 for group in optimiser.param_groups:
@@ -93,15 +106,17 @@ class Optimiser:
 
     @torch.no_grad()
     def _take_slices(self) -> None:
-        """Clipped gradients of this process's slices; FSDP has averaged them; none counts as zero."""
+        """Clipped gradients of this process's slices; FSDP has averaged them."""
         for piece, p in zip(self.slices, self.others):
             piece.data = p.to_local()  # FSDP may have moved it
-            piece.grad = torch.zeros_like(piece) if p.grad is None else p.grad.to_local()
-        total = torch.stack([piece.grad.square().sum() for piece in self.slices]).sum()
+            piece.grad = None if p.grad is None else p.grad.to_local()
+        moved = [piece.grad for piece in self.slices if piece.grad is not None]
+        total = torch.stack([grad.square().sum() for grad in moved]).sum()
         dist.all_reduce(total)
+        check_finite(total)
         share = (CLIP / (total.sqrt() + 1e-6)).clamp(max=1.0)
-        for piece in self.slices:
-            piece.grad.mul_(share)
+        for grad in moved:
+            grad.mul_(share)
 
     @torch.no_grad()
     def _share(self) -> None:
@@ -139,6 +154,15 @@ class Optimiser:
                 )
             if optimiser is not None:
                 optimiser.load_state_dict(found)
+
+
+def check_finite(norm: Tensor) -> None:
+    """Raises SpecError for a gradient's norm that is not finite."""
+    if not bool(norm.isfinite()):
+        raise SpecError(
+            f"a gradient must be finite; found a norm of {float(norm)}: the training goes on from where it was last saved, "
+            "with a smaller learning rate if it happens again"
+        )
 
 
 def is_hidden_matrix(name: str) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from wallwm_model.errors import SpecError
+from wallwm_model.spec import TIME_MAPS
 
 # What each stage trains; all else is frozen (method.md, section 6). The codec is always frozen. The nano's
 # caption encoder stands in for T5 and, having no weights to start from, trains with the video stage.
@@ -27,7 +28,6 @@ def within(config: object, low: float, high: float | None, *names: str) -> None:
             raise SpecError(f"{name} must be {low} to {'any' if high is None else high}; found {value}")
 
 
-TIME_MAPS = ("keyframe", "anchored", "symmetric")
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -40,7 +40,7 @@ class LossConfig:
         prefix: share of chunks that go on from committed steps; longest_prefix: how many at most [steps].
         dct: weight of the DCT-II term on the action chunk.
         time_map: which video features the action tower reads: the keyframe's only, those of one anchored noise
-            level (1-to-N), or those of the action's own level (1-to-1).
+            level (1-to-N), or those of the action's own level (1-to-1). The engines read keyframes.
         sight: share of samples whose cross-view attention is masked by view frusta.
         tube: share of video samples with a tube mask; tube_condition: of these, share whose keyframe has it too.
         tube_weight: lambda_mask, weight of the video loss inside the tube.
@@ -125,6 +125,8 @@ NANO = Recipe(
     {
         "video": TrainConfig(steps=3000, look=0.5, batch=32, decay=0.3),
         "action": TrainConfig(steps=1600, batch=20),
+        # Close to what the stages before have learnt, so slowly, and by AdamW alone.
+        "adapt": TrainConfig(steps=400, batch=12, muon_lr=0.0, adam_lr=2e-4, warmup=20, ema=0.99),
     },
 )
 RECIPES = {

@@ -19,7 +19,7 @@ STAGES = (
 def command(
     model: Annotated[str, typer.Argument(help="Which model to train.")] = "nano",
     data: Annotated[Path, typer.Option(help="Folder written by `wallwm data sim`.")] = Path("data/sim"),
-    out: Annotated[Path, typer.Option(help="Where weights, plots and progress go.")] = Path("runs/train-nano"),
+    out: Annotated[Path | None, typer.Option(help="Where weights, plots and progress go; runs/train-MODEL.")] = None,
     stages: Annotated[str, typer.Option(help=STAGES)] = "video,action",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's if not given.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes of one thread each.")] = 2,
@@ -28,4 +28,5 @@ def command(
     """Train a model; run again to resume where it stopped."""
     from wallwm_model.train.cli import train
 
+    out = out or Path("runs") / f"train-{model}"
     train(model, data, out, stages=tuple(stages.split(",")), steps=steps, processes=processes, sharded=shard)
