@@ -79,6 +79,7 @@ WRONG = [
     ("observe", {"mask": torch.ones(1, 1, 48)}, r"mask must be \(B, 48, 48\) float; found \(1, 1, 48\)"),
     ("observe", {"mask": torch.ones(1, 48, 48, dtype=torch.bool)}, "mask must be .* float; found .* bool"),
     ("observe", {"mask": -torch.ones(1, 48, 48)}, "mask must lie in 0..1; found -1..-1"),
+    ("observe", {"mask": torch.full((1, 48, 48), float("nan"))}, "mask must lie in 0..1; found nan..nan"),
     ("observe", {"chunk": index(-1)}, "chunk must lie in 0..; found -1..-1"),
     ("observe", {"chunk": index(0, 1)}, "same number of rows"),
     ("observe", {"chunk": torch.zeros(1)}, "chunk must be .B,. int64; found .* float32"),

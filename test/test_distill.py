@@ -154,6 +154,9 @@ def test_a_folder_belongs_to_one_student(tmp_path):
         SpecError, match="a student of .* with 4 steps; found one of nano with 2: choose another"
     ):
         prepare(teacher, out, 4)
+    (teacher / "action-ema.safetensors").write_bytes(b"trained further")
+    with pytest.raises(SpecError, match="must hold a student of .*; found one of another action-ema.safetensors"):
+        prepare(teacher, out, 2)
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,12 @@ from wallwm_model.train.losses import (  # noqa: E402
     action_loss,
     encode_pictures,
     film_loss,
-    validate_action,
+    there,
     video_loss,
 )
 from wallwm_model.train.recipes import TIME_MAPS, LossConfig, TrainConfig  # noqa: E402
 from wallwm_model.train.sight import SightTable  # noqa: E402
+from wallwm_model.train.validate import validate_action  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -53,6 +54,11 @@ def task_of(data, config=PLAIN, model=None):
 
 def film(data, **options):
     return Loader(data, SPEC, batch=4, seed=0).unified(0, video=True, **options)
+
+
+def fixed_ones(data):
+    """Held-out chunks of fixed length, as a training validates on them that knows no others."""
+    return list(Loader(data, SPEC, batch=4, seed=0).sweep(video=True, fixed=True))
 
 
 class Watched:
@@ -122,8 +128,8 @@ def test_a_weight_counts_where_it_stands():
     weight[0, 1, 0, 0] = 3.0
     error = torch.zeros_like(wanted)
     error[0, 1, 0, 0] = 1.0
-    lengths = torch.tensor([[2, 1]])
-    assert float(film_loss(error, wanted, weight, lengths)) == pytest.approx(3 * 4 / 12)
+    counted = there(wanted, torch.tensor([[2, 1]]))
+    assert float(film_loss(error, wanted, weight, counted)) == pytest.approx(3 * 4 / 12)
 
 
 def test_films_of_captions_end_with_their_events(data):
@@ -204,12 +210,16 @@ def test_all_draws_read_one_look_at_the_video(time_map, data, monkeypatch):
     task = task_of(data, dataclasses.replace(PLAIN, time_map=time_map))
     looks = Watched(task.model.video, monkeypatch)
     acts = Watched(task.model.action, monkeypatch)
-    action_loss(task, film(data))
+    batch = film(data)
+    batch.shown[:] = torch.tensor([0, 1, 2, 2])
+    action_loss(task, batch)
     (((_, _), options),), (((noisy, level, *_), _),) = looks.calls, acts.calls
     assert len(noisy) == level[:, 0].unique().numel() == 3 * 4 and (level == level[:, :1]).all()
     if time_map == "keyframe":
         assert "noisy" not in options
-    elif time_map == "anchored":
+        return
+    assert options["lengths"].tolist() == [[n] * 3 for n in (0, 1, 2, 2) for _ in range(len(options["t"]) // 4)]
+    if time_map == "anchored":
         assert (options["t"] == losses.ANCHOR).all() and len(options["t"]) == 4
     else:
         assert torch.equal(options["t"], level[:, 0])
@@ -226,6 +236,15 @@ def test_validation_reads_what_training_reads(time_map, data, monkeypatch):
     steps = [float(t) for t in schedule(SPEC.euler_steps)[:-1]]
     assert levels == pytest.approx({"keyframe": [], "anchored": [losses.ANCHOR], "symmetric": steps}[time_map])
     assert len(looks.calls) == (len(steps) if time_map == "symmetric" else 1)
+
+
+def test_a_training_of_fixed_chunks_is_validated_on_them(data):
+    batches = fixed_ones(data)
+    starts = int((data.table.step[data.rows] == 0).sum())
+    assert sum(len(batch.images) for batch in batches) == starts
+    for batch in batches:
+        assert batch.history is not None and batch.actions.shape[1] == SPEC.chunk_steps
+        assert (batch.length == SPEC.chunk_steps).all() and (batch.window == 1).all() and batch.valid.all()
 
 
 def test_committed_steps_and_padding_have_no_dct(data):

@@ -155,6 +155,60 @@ def test_the_past_is_read_and_the_future_only_when_asked_for():
         assert read(model, whole).shape[2] == first + 3 * 3 * patches + 1, "and where the event ends"
 
 
+def test_padded_latents_are_attended_by_nothing():
+    model, noisy, t = small_model(), torch.randn(2, 3, 16, 2, 8, 8), torch.rand(2)
+    other, lengths = noisy.clone(), torch.tensor([[1, 1, 1], [2, 0, 1]])
+    padded = torch.arange(2) >= lengths[..., None]
+    other.movedim(3, 2)[padded] += 1
+    with torch.no_grad():
+        torch.manual_seed(0)
+        world = looked(model, 2, noisy=noisy, t=t, lengths=lengths)
+        torch.manual_seed(0)
+        again = looked(model, 2, noisy=other, t=t, lengths=lengths)
+        torch.manual_seed(0)
+        whole = looked(model, 2, noisy=other, t=t)
+    assert torch.equal(world.velocity, again.velocity) and torch.equal(world.states[-1], again.states[-1])
+    assert (world.velocity.movedim(3, 2)[padded] == 0).all() and (world.velocity.movedim(3, 2)[~padded] != 0).any()
+    assert not torch.allclose(world.states[-1], whole.states[-1], atol=1e-5), "unless they count"
+
+
+def test_every_token_is_told_which_latent_frame_it_is_of():
+    model, patches, extras = small_model(), 16, small_model().config.extras
+    past, noisy, t = torch.randn(1, 3, 16, 1, 8, 8), torch.randn(1, 3, 16, 2, 8, 8), torch.rand(1)
+    with torch.no_grad():
+        world = looked(model, 1, history=past, noisy=noisy, t=t, read_future=True)
+    view = [0] * (extras + patches) + [frame for frame in (-1, 1, 2) for _ in range(patches)]
+    assert world.tau.tolist() == 3 * view
+    plain = read(model, world)
+    world.tau = -world.tau.clamp(-1, 1)
+    assert not torch.allclose(read(model, world), plain, atol=1e-5)
+
+
+def test_every_action_layer_reads_its_own_video_layer():
+    model = small_model()
+    with torch.no_grad():
+        world = looked(model, 1)
+        plain = read(model, world)
+        for layer in range(len(world.states)):
+            states = list(world.states)
+            world.states[layer] = states[layer] + torch.randn_like(states[layer])
+            moved = [not torch.equal(a, b) for a, b in zip(read(model, world), plain)]
+            assert moved == [i == layer for i in range(len(states))]
+            world.states = states
+
+
+def test_a_step_belongs_to_the_latent_frame_in_which_it_is_seen():
+    tower, noisy = small_model().action, torch.zeros(1, 64, 14)
+    with torch.no_grad():
+        plain = tower._clock(noisy, timing(64.0))
+        for frame in (1, 2, 4):
+            tower.frame.weight[frame] += 1
+            moved = (tower._clock(noisy, timing(64.0)) != plain).any(-1)[0]
+            tower.frame.weight[frame] -= 1
+            wanted = torch.arange(64) // tower.steps_per_latent + 1 == frame
+            assert torch.equal(moved, wanted)
+
+
 def test_codec_follows_the_causal_rule_and_restores_what_it_was_fitted_on():
     torch.manual_seed(0)
     scene = torch.rand(6, 3, 1, 8, 8).repeat_interleave(4, -1).repeat_interleave(4, -2) * 2 - 1

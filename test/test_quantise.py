@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,20 +16,20 @@ import onnxruntime as ort  # noqa: E402
 from bundle_fixtures import bundle, bundle_of_lengths, copy  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from model_fixtures import small_spec  # noqa: E402
+from model_fixtures import small_model, small_spec  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 
 from wallwm_model import golden  # noqa: E402
 from wallwm_model.bundle import MANIFEST, WEIGHTS, verify_graphs  # noqa: E402
 from wallwm_model.deploy import observations, quantise, sensitivity  # noqa: E402
 from wallwm_model.deploy.check import check  # noqa: E402
-from wallwm_model.deploy.export import convert, from_bundle  # noqa: E402
+from wallwm_model.deploy.export import convert, from_bundle, source_of  # noqa: E402
 from wallwm_model.deploy.layers import layers_of, prepare  # noqa: E402
 from wallwm_model.deploy.lengths import check_lengths  # noqa: E402
 from wallwm_model.deploy.quantise import SCHEMES  # noqa: E402
 from wallwm_model.deploy.sensitivity import Quantiser, fewest  # noqa: E402
 from wallwm_model.deploy.weights import LARGE  # noqa: E402
-from wallwm_model.deploy.writing import Options  # noqa: E402
+from wallwm_model.deploy.writing import Options, clear  # noqa: E402
 from wallwm_model.engines import load_engine  # noqa: E402
 from wallwm_model.errors import BundleError, ConfigError  # noqa: E402
 
@@ -204,6 +205,21 @@ def test_fixed_lengths_give_what_one_graph_gives():
 def test_steps_go_into_the_specification(tmp_path):
     convert(bundle(), tmp_path, Options(steps=2))
     assert load_engine(tmp_path, "onnx", threads=1).spec.euler_steps == 2
+
+
+def test_a_bundle_that_is_replaced_leaves_no_graph_behind(tmp_path):
+    folder = copy(bundle_of_lengths((16, 64)), tmp_path)
+    convert(bundle(), folder, Options())
+    graphs = set(verify_graphs(bundle()))
+    assert set(verify_graphs(folder)) == {path.stem for path in folder.glob("*.onnx")} == graphs
+    (folder / "of_somebody_else.onnx").write_bytes(b"kept")
+    clear(folder)
+    assert [path.name for path in folder.glob("*.onnx")] == ["of_somebody_else.onnx"]
+
+
+def test_a_model_that_reads_the_future_is_not_exported():
+    with pytest.raises(BundleError, match="must read keyframes; found a model trained with time_map anchored"):
+        source_of(small_model(), dataclasses.replace(small_spec(), time_map="anchored"))
 
 
 def test_a_bundle_that_only_says_fp8_fails_the_check(tmp_path):

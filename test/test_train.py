@@ -260,6 +260,16 @@ def test_every_matrix_has_one_owner_and_the_load_is_even():
     assert max(load) <= 1.5 * min(load)
 
 
+def test_a_gradient_that_is_not_finite_ends_a_training_and_spoils_nothing(folder, tmp_path):
+    stage, loader = stage_of("action", folder, tmp_path)
+    before = state_of(stage.model)
+    stage.losses = lambda _: {"joints": sum(p.sum() for p in stage.trained.values()) * float("nan")}
+    with pytest.raises(SpecError, match="a gradient must be finite; found a norm of nan"):
+        stage.advance(loader)
+    after = stage.model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
 def test_rate_warms_up_and_falls_to_zero():
     config = TrainConfig(steps=100, batch=1, warmup=10, decay=0.5)
     rates = [learning_rate(s, config) for s in range(101)]

@@ -53,6 +53,26 @@ def test_torchrun_trains_the_same_weights_as_spawned_processes(data, spawned, tm
         assert all(torch.equal(found[k], v) for k, v in expected.items()), name
 
 
+def uneven(rank, store, out):
+    """One process of two: who has a gradient of what differs."""
+    from wallwm_model.train.launch import spawned_group
+    from wallwm_model.train.parallel import average_gradients
+
+    everywhere, here, nowhere = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    everywhere.grad = torch.full((2,), 1.0 + rank)
+    here.grad = torch.full((2,), 4.0) if rank else None
+    with spawned_group(rank, 2, store):
+        average_gradients([everywhere, nowhere, here])
+    found = [None if p.grad is None else p.grad.tolist() for p in (everywhere, here, nowhere)]
+    (out / f"{rank}.json").write_text(json.dumps(found))
+
+
+def test_what_no_process_has_a_gradient_of_is_left_alone(tmp_path):
+    torch.multiprocessing.spawn(uneven, (tmp_path / "store", tmp_path), nprocs=2)
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == [[1.5, 1.5], [2.0, 2.0], None]
+
+
 def test_a_training_goes_on_only_with_as_many_processes_as_it_began_with(data, spawned, monkeypatch, capsys):
     import tiny_training  # noqa: F401, makes its recipe known
 

@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from torch import Tensor
 
 from wallwm_model import golden
-from wallwm_model.bundle import CARD, GOLDEN, WEIGHTS, write_manifest
+from wallwm_model.bundle import CARD, GOLDEN, MANIFEST, WEIGHTS, read_manifest, write_manifest
 from wallwm_model.deploy.card import card
 from wallwm_model.deploy.layers import prepare
 from wallwm_model.deploy.observations import held_out
@@ -91,13 +91,15 @@ def write(source: Source, out: Path, options: Options, say: Say = lambda text: N
         golden.ask(engine_of(exact, spec), look, golden.steps_of(spec)) for look in looks[:GOLDEN_LOOKS]
     ]
     del exact
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "spec.json").write_text(spec.to_json())
     found, plain = None, sum(graph.ByteSize() - _inside(graph) for graph in source.graphs.values())
     if eight:
         prepared = {name: prepare(_copy(graph)) for name, graph in source.graphs.items()}
         scheme = SCHEMES[options.precision]
         found = Quantiser(prepared, spec, looks, scheme, options.error, say).run()
+    # From here on nothing is refused: what lies in `out` is replaced.
+    out.mkdir(parents=True, exist_ok=True)
+    clear(out)
+    (out / "spec.json").write_text(spec.to_json())
     numbers = write_graphs(source, out, options.precision, found.graphs if found else None)
     opset = max(g.opset_import[0].version for g in (found.graphs if found else source.graphs).values())
     facts = facts | {
@@ -114,6 +116,18 @@ def write(source: Source, out: Path, options: Options, say: Say = lambda text: N
     _finish(out, looks, answers, facts)
 
 
+def clear(out: Path) -> None:
+    """Remove the graphs of the bundle that lies there, and nothing else: they would read weights in the new file.
+
+    Raises:
+        BundleError: what lies there is no sound bundle.
+    """
+    if (out / MANIFEST).is_file():
+        for name in read_manifest(out)["files"]:
+            if (out / name).parent == out and name.endswith(".onnx"):
+                (out / name).unlink(missing_ok=True)
+
+
 def write_graphs(
     source: Source, out: Path, precision: str = "fp32", quantised: dict[str, ModelProto] | None = None
 ) -> int:
@@ -126,8 +140,6 @@ def write_graphs(
     graphs = quantised or source.graphs
     if not quantised and source.language:
         weights.add(source.language)
-    for stale in {path.stem for path in out.glob("*.onnx")} - set(graphs):
-        (out / f"{stale}.onnx").unlink()  # of an earlier export: its weights would be looked for in the new file
     for graph in graphs.values():
         if precision == "bf16":
             round_weights(graph)

@@ -29,7 +29,15 @@ from wallwm_model.train.augment import relight
 from wallwm_model.train.dataset import Batch, Loader
 from wallwm_model.train.files import replace_file
 from wallwm_model.train.loop import Stage, learning_rate, trained_parameters
-from wallwm_model.train.losses import Task, chunk_losses, draw_prefix, encode_pictures, world_loss
+from wallwm_model.train.losses import (
+    Task,
+    chunk_losses,
+    draw_prefix,
+    encode_pictures,
+    lengths_of,
+    there,
+    world_loss,
+)
 from wallwm_model.train.matching import add_noise, draw_levels, matching_loss, simulate
 from wallwm_model.train.parallel import Optimiser, world
 from wallwm_model.train.recipes import TrainConfig, within
@@ -70,12 +78,14 @@ RECIPE = DistillConfig(
 
 @dataclass(frozen=True)
 class Seen:
-    """What all three models look at: pictures as relit, words, pictures of the past, view masks of all frames."""
+    """What all three models look at: pictures as relit, words, pictures of the past and of the future, how many latent
+    frames of that are there (`Batch.shown`), view masks of all frames."""
 
     keyframes: Tensor
     text: Tensor
     past: Tensor | None
     future: Tensor | None
+    shown: Tensor | None
     masks: Tensor | None
 
     @classmethod
@@ -85,14 +95,17 @@ class Seen:
             keyframes, history, future = relight(batch, task.config.relight, task.generator)
             past = None if history is None else encode_pictures(task.model, keyframes, history)
             text = task.model.video.captions(batch.tokens)
-            return cls(keyframes, text, past, future, task.masks(task.covisible(batch)))
+            return cls(keyframes, text, past, future, batch.shown, task.masks(task.covisible(batch)))
 
     def world(self, model: WallWM, noisy: Tensor | None = None, t: Tensor | None = None) -> World:
         """One pass of a model's video tower, over the future too where it is given."""
         frames = 1 + (0 if self.past is None else self.past.shape[3])
         frames += 0 if noisy is None else noisy.shape[3]
         masks = None if self.masks is None else self.masks[:, :frames]
-        return model.video(self.keyframes, self.text, history=self.past, noisy=noisy, t=t, masks=masks)
+        lengths = None if noisy is None else lengths_of(self.shown, noisy)
+        return model.video(
+            self.keyframes, self.text, history=self.past, noisy=noisy, t=t, masks=masks, lengths=lengths
+        )
 
 
 class Chunks:
@@ -208,7 +221,7 @@ class Distillation(Stage):
         student = denoiser(self.model)
         noise = torch.randn(clean.shape, generator=generator)
         sample = student(simulate(student, noise, levels[: stop + 1], lambda x: x), levels[stop])
-        weight = torch.ones_like(sample)
+        weight = there(sample, lengths_of(batch.shown, sample)).float()
         self._follow(sample.detach(), weight, lambda: denoiser(self.follower), task, lambda x: x)
         t = draw_levels(len(sample), generator)
         with torch.no_grad():

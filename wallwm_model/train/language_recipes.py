@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wallwm_model.train.recipes import within
 
-# backbone    pre-training of the stand-in backbone (large presets load public weights instead)
+# backbone    pre-training of the stand-in backbone (for public weights there is no loader yet)
 # reader      pre-training of the stand-in small LM on reasoning texts
 # vlm         stage 3: the conditioner's heads
 # staircase   stage 4: the staircase branch and the projector

@@ -29,14 +29,13 @@ from wallwm_model.train.losses import (
     Task,
     action_loss,
     look_loss,
-    validate_action,
-    validate_video,
     video_loss,
 )
 from wallwm_model.train.parallel import Optimiser, broadcast, world
 from wallwm_model.train.recipes import PARTS, TrainConfig
 from wallwm_model.train.sharding import gather, local, put, shard
 from wallwm_model.train.sight import SightTable
+from wallwm_model.train.validate import validate_action, validate_video
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

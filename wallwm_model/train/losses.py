@@ -1,20 +1,18 @@
-"""What each stage minimises (method.md, sections 2, 3 and 6) and what it reports on held-out episodes."""
+"""What each stage minimises (method.md, sections 2, 3 and 6)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wallwm_model.flow import euler
 from wallwm_model.network.action import Timing
-from wallwm_model.network.model import WORLD_SCALE, WallWM, encode_history, network_pictures, normalise
-from wallwm_model.network.world import Grounding, Sight, World
+from wallwm_model.network.grounding import Grounding, Sight
+from wallwm_model.network.model import WallWM, normalise
+from wallwm_model.network.world import World
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.augment import Tube, drop_captions, relight
 from wallwm_model.train.dataset import Batch
@@ -117,21 +115,27 @@ def video_loss(task: Task, batch: Batch) -> dict[str, Tensor]:
         noisy, weight = tube.hide(noisy, noise), tube.weigh(weight, task.config.tube_weight)
         keyframes, past = tube.hide_conditions(keyframes, past, task.config.tube_condition, task.generator)
     text = text * told[:, None, None]
-    lengths = batch.shown[:, None].expand(clean.shape[:2])
+    lengths = lengths_of(batch.shown, clean)
     world = model.video(keyframes, text, history=past, noisy=noisy, t=t, masks=masks, lengths=lengths)
-    video = film_loss(world.velocity, noise - clean, weight, lengths)
+    video = film_loss(world.velocity, noise - clean, weight, there(clean, lengths))
     return world_loss(world, batch, horizon, told) | {"video": 0.3 * video}
 
 
-def film_loss(velocity: Tensor, wanted: Tensor, weight: Tensor, lengths: Tensor) -> Tensor:
-    """Weighted square distance of velocities (B, V, C, F, h, w), mean over what is no padding (method.md, section 2).
+def film_loss(velocity: Tensor, wanted: Tensor, weight: Tensor, counted: Tensor) -> Tensor:
+    """Weighted square distance of velocities (B, V, C, F, h, w), mean over what is `counted`, bool (method.md,
+    section 2)."""
+    return (weight * (velocity - wanted) ** 2)[counted].mean()
 
-    Args:
-        lengths: (B, V) latent frames that are there.
-    """
-    there = torch.arange(wanted.shape[3], device=wanted.device) < lengths[..., None]
-    there = there[:, :, None, :, None, None].expand(wanted.shape)
-    return (weight * (velocity - wanted) ** 2)[there].mean()
+
+def lengths_of(shown: Tensor, latents: Tensor) -> Tensor:
+    """`Batch.shown` (B,) for every view of latents (B, V, ...): (B, V)."""
+    return shown[:, None].expand(latents.shape[:2])
+
+
+def there(latents: Tensor, lengths: Tensor) -> Tensor:
+    """Which of the latents (B, V, C, F, h, w) lie in the first `lengths` (B, V) frames; bool, like them."""
+    frames = torch.arange(latents.shape[3], device=latents.device) < lengths[..., None]
+    return frames[:, :, None, :, None, None].expand(latents.shape)
 
 
 def encode_pictures(model: WallWM, keyframes: Tensor, clip: Tensor) -> Tensor:
@@ -222,27 +226,28 @@ def read_video(task: Task, batch: Batch, text: Tensor | None, level: Tensor) -> 
             world = model.video(keyframes, text, history=past, masks=masks)
             repeats = config.draws
         else:
-            world, repeats = _look_ahead(task, keyframes, text, past, future, masks, level)
+            world, repeats = _look_ahead(task, batch, keyframes, text, past, future, masks, level)
     chunk = batch.chunk.repeat_interleave(config.draws // repeats, dim=0)
     video = model.action.read_video(world.states, world.tau, chunk, world.groundings[-1].end)
     return video.repeat_interleave(repeats, dim=1)
 
 
-def _look_ahead(task, keyframes, text, past, future, masks, level) -> tuple[World, int]:
+def _look_ahead(task, batch, keyframes, text, past, future, masks, level) -> tuple[World, int]:
     """The video tower with the future at the anchor's noise level, or at each draw's own."""
     clean, draws = encode_pictures(task.model, keyframes, future), task.config.draws
+    lengths = lengths_of(batch.shown, clean)
     if task.config.time_map == "anchored":
         t, repeats = torch.full((len(clean),), ANCHOR), draws
     else:
         t, repeats = level, 1
-        clean, keyframes, text, past, masks = (
+        clean, keyframes, text, past, masks, lengths = (
             None if x is None else x.repeat_interleave(draws, dim=0)
-            for x in (clean, keyframes, text, past, masks)
+            for x in (clean, keyframes, text, past, masks, lengths)
         )
     share = t[:, None, None, None, None, None]
     noisy = (1 - share) * clean + share * torch.randn(clean.shape, generator=task.generator)
     world = task.model.video(
-        keyframes, text, history=past, noisy=noisy, t=t, masks=masks, read_future=True
+        keyframes, text, history=past, noisy=noisy, t=t, masks=masks, lengths=lengths, read_future=True
     )
     return world, repeats
 
@@ -254,68 +259,3 @@ def pinch(normal: Tensor, spec: ModelSpec) -> Tensor:
     norm = spec.normalisation
     value = normal * normal.new_tensor(norm.std) + normal.new_tensor(norm.mean)
     return pinch_points(value)
-
-
-@torch.no_grad()
-def validate_video(model: WallWM, batches: list[Batch], horizon: int) -> dict[str, float]:
-    """Errors on held-out events, medians: places [mm], the event's end [mm], also per event type, remaining time
-    [steps]; `named_error`: share of cubes, pads and grippers that are taken for others."""
-    place, end, remaining, named = [], [], [], []
-    for batch in batches:
-        world = look(model, batch)
-        miss = (world.sight.position - normalise(batch.position)).norm(dim=-1) * WORLD_SCALE * 1e3
-        place.append(miss[batch.position_mask])
-        miss = (world.groundings[-1].end - normalise(batch.end)).norm(dim=-1) * WORLD_SCALE * 1e3
-        end.append(miss.amax(-1))
-        remaining.append((world.remaining * horizon - batch.remaining).abs())
-        named.append((world.named.argmax(-1) != batch.named).float().flatten())
-    medians = {"place_mm": place, "end_mm": end, "remaining_steps": remaining}
-    found = {k: float(torch.cat(v).median()) for k, v in medians.items()}
-    found["named_error"] = float(torch.cat(named).mean())
-    events, end = np.concatenate([batch.event for batch in batches]), torch.cat(end).numpy()
-    return found | {f"{name}_end_mm": float(np.median(end[events == name])) for name in np.unique(events)}
-
-
-def look(model: WallWM, batch: Batch, level: float | None = None) -> World:
-    """The video tower on a batch as it is, with its own words; with its future at a noise level, if one is given."""
-    past = None if batch.history is None else encode_history(model, batch.images, batch.history)
-    keyframes, text = network_pictures(batch.images), model.video.captions(batch.tokens)
-    if level is None:
-        return model.video(keyframes, text, history=past)
-    clean = encode_pictures(model, keyframes, network_pictures(batch.future).transpose(2, 3))
-    noise = torch.randn(clean.shape, generator=torch.Generator(clean.device).manual_seed(0))
-    noisy, t = (1 - level) * clean + level * noise, torch.full(clean.shape[:1], level)
-    return model.video(keyframes, text, history=past, noisy=noisy, t=t, read_future=True)
-
-
-@torch.no_grad()
-def validate_action(
-    model: WallWM, batches: list[Batch], spec: ModelSpec, time_map: str = "keyframe"
-) -> dict[str, float]:
-    """Median and 90th percentile of the gripper error at the end of held-out events, per event type [mm]."""
-    generator = torch.Generator(next(model.parameters()).device).manual_seed(0)
-    errors: dict[str, list[float]] = {}
-    for batch in batches:
-        timing = Timing(batch.length, batch.window)
-
-        @cache
-        def read(level: float | None) -> Tensor:
-            world = look(model, batch, level)
-            return model.action.read_video(world.states, world.tau, batch.chunk, world.groundings[-1].end)
-
-        def clean(x, t):
-            video = read({"keyframe": None, "anchored": ANCHOR, "symmetric": t}[time_map])
-            level = torch.full(x.shape[:2], t)
-            return model.action(x, level, video, batch.state, timing, batch.valid[:, None, None])
-
-        found = euler(clean, torch.randn(batch.actions.shape, generator=generator), spec.euler_steps)
-        last = batch.valid.sum(1) - 1
-        rows = torch.arange(len(last))
-        miss = pinch(found[rows, last], spec) - pinch(batch.actions[rows, last], spec)
-        for name, value in zip(batch.event, miss.norm(dim=-1).amax(-1) * 1e3):
-            errors.setdefault(str(name), []).append(float(value))
-    out = {}
-    for name, values in sorted(errors.items()):
-        ordered = torch.tensor(values).sort().values
-        out[f"{name}_mm"], out[f"{name}_p90_mm"] = float(ordered.median()), float(ordered[int(0.9 * (len(values) - 1))])
-    return out

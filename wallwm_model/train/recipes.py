@@ -78,8 +78,8 @@ class TrainConfig:
         video_every: every n-th batch of the video stage carries video; the others ground the keyframe.
         unified: share of batches with fixed-length chunks and pictures of the past; the rest are events.
         frozen: parameters whose names hold one of these words stay as they are.
-        precision: of matrix products, by autocast: `bf16` pays on GPUs. Weights, averages and what the optimiser keeps
-            are always fp32.
+        precision: of matrix products, by autocast: `bf16` is meant for GPUs. Weights, averages and what the optimiser
+            keeps are always fp32.
     """
 
     steps: int

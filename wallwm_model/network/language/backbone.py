@@ -1,7 +1,7 @@
 """The frozen vision-language backbone: one prefill of an observation, then any number of readings of its
 cache.
 
-Class and key layout are transformers' Qwen2.5-VL, so that public checkpoints of the large presets load. The
+Class and key layout are transformers' Qwen2.5-VL, as those of public checkpoints; nothing here reads one yet. The
 nano backbone is a stand-in of the same family: no public weights are that small, so it is first pre-trained
 here, on instruction and pictures -> reasoning text, and frozen from then on.
 """
