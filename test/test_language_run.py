@@ -28,6 +28,7 @@ from wallwm_model.train.cli import prepare, train  # noqa: E402
 from wallwm_model.train.language_data import MomentDataset  # noqa: E402
 from wallwm_model.train.language_pool import Pool  # noqa: E402
 from wallwm_model.train.language_run import build  # noqa: E402
+from wallwm_model.train.loop import stage_tensors  # noqa: E402
 from wallwm_model.wording import vocabulary  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -168,7 +169,7 @@ def test_a_bundle_says_what_its_language_side_can_do(trained, fresh):
 def test_an_export_takes_a_trained_language_side_along(trained, fresh, tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = WallWM(tiny_training.TINY, ModelSpec.load(trained / "spec.json"))
-    action = {k: v.contiguous() for k, v in model.state_dict().items() if k.startswith("action.")}
+    action = {k: v.detach().contiguous() for k, v in stage_tensors(model, "action").items()}
     given = []
     for name in ("trace_graphs", "trace_language"):
         monkeypatch.setattr(export, name, lambda *args, **more: {})
@@ -186,7 +187,7 @@ def test_what_is_missing_is_named(data, trained, fresh, tmp_path):
     out = beginning(fresh, tmp_path)
     for stages, message in (
         (("vlm",), "the vlm stage needs the backbone stage's weights"),
-        (("video", "speech"), "stages must be among video, action, adapt, backbone, reader, vlm, staircase"),
+        (("video", "speech"), "stages of tiny must be among video, action, adapt, backbone, reader, vlm, staircase; found video, speech"),
     ):
         with pytest.raises(SpecError, match=message):
             learn(data, out, stages)
