@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from wallwm_model.data.episode import FRAME_SIZE
 from wallwm_model.sim.scene import TRAINING_SEEDS
 
 
 def sim(
-    out: Path, episodes: int = 2600, seed: int = TRAINING_SEEDS, task: str = "both", workers: int = 2
-) -> dict:
+    out: Path, episodes: int = 2600, seed: int = TRAINING_SEEDS, task: str = "both", workers: int = 2,
+    size: int = FRAME_SIZE,
+) -> dict:  # fmt: skip
     """Generate (or finish) a data folder and print what is in it.
 
     Args:
@@ -19,6 +21,7 @@ def sim(
         seed: first episode's seed; training refuses those below 100000, which are kept for evaluation.
         task: `pick_place`, `handover` or `both`.
         workers: processes.
+        size: side of the pictures [px].
 
     Returns:
         The content of the folder's `meta.json`.
@@ -26,8 +29,8 @@ def sim(
     Raises:
         ConfigError: wrong argument, or the folder holds other data.
     """
-    from rich.console import Console
     from rich import progress as bars
+    from rich.console import Console
 
     from wallwm_model.data.generate import SHARD_EPISODES, generate
 
@@ -43,7 +46,7 @@ def sim(
         def on_shard(done: int, total: int, summary: dict) -> None:
             progress.update(bar, completed=episodes if done == total else done * SHARD_EPISODES)
 
-        meta = generate(out, episodes, seed, task, workers, on_shard=on_shard)
+        meta = generate(out, episodes, seed, task, workers, on_shard=on_shard, size=size)
         progress.update(bar, completed=episodes)
     console.print(_table(meta))
     minutes = (time.monotonic() - started) / 60

@@ -19,7 +19,7 @@ from wallwm_model.sim.simulation import Simulation
 
 HORIZON = 64  # longest chunk [steps]
 FRAME_STEPS = 4  # one picture every so many action steps
-FRAME_SIZE = 64  # [px]
+FRAME_SIZE = 64  # side of a picture unless another is asked for [px]
 DISTURBED = 0.5  # share of events whose start is disturbed
 OFF_CENTRE = 0.25  # share of grips that are closed off centre instead of by the expert; they are no samples
 SPEEDS = (0.85, 1.2)  # factor on the expert's normal speed
@@ -48,10 +48,10 @@ class Episode:
     success: bool = False
 
 
-def look(sim: Simulation) -> np.ndarray:
-    """(3, 64, 64, 3) uint8 pictures of the three cameras, sized as the network reads them."""
+def look(sim: Simulation, size: int) -> np.ndarray:
+    """(3, size, size, 3) uint8 pictures of the three cameras, sized as the network reads them."""
     pictures = sim.render()
-    return np.stack([resize(pictures[name], FRAME_SIZE, FRAME_SIZE) for name in CAMERAS])
+    return np.stack([resize(pictures[name], size, size) for name in CAMERAS])
 
 
 def ground(sim: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,8 +67,15 @@ def ground(sim: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return xyz, mask, yaw
 
 
-def run_episode(sim: Simulation, task: str, seed: int, disturbed: float = DISTURBED) -> Episode:
-    """Let the expert do one task until an event fails. The same seed gives the same episode."""
+def run_episode(
+    sim: Simulation, task: str, seed: int, disturbed: float = DISTURBED, size: int = FRAME_SIZE
+) -> Episode:
+    """Let the expert do one task until an event fails. The same seed gives the same episode.
+
+    Args:
+        disturbed: share of the events whose start is disturbed.
+        size: side of the pictures [px].
+    """
     scene = sample_scene(task, seed)
     rng = np.random.default_rng([seed, TASKS.index(task), 1])
     sim.reset(scene)
@@ -87,7 +94,7 @@ def run_episode(sim: Simulation, task: str, seed: int, disturbed: float = DISTUR
                 continue
             if pushed:
                 disturb(sim, expert, caption, rng)
-            sample = _record(sim, expert, caption) | {"follows": untouched and not pushed}
+            sample = _record(sim, expert, caption, size) | {"follows": untouched and not pushed}
         except SimulationError:  # pushed out of reach, or a cube was lost
             sample = None
         done = sample is not None and bool(sim.judge(caption)[0])
@@ -100,28 +107,28 @@ def run_episode(sim: Simulation, task: str, seed: int, disturbed: float = DISTUR
     return episode
 
 
-def _moment(sim: Simulation) -> dict:
+def _moment(sim: Simulation, size: int) -> dict:
     """What is seen, felt and true right now."""
     xyz, mask, yaw = ground(sim)
     return {
-        "frames": look(sim), "state": sim.state().astype(np.float32),
+        "frames": look(sim, size), "state": sim.state().astype(np.float32),
         "ground_xyz": xyz, "ground_mask": mask, "ground_yaw": yaw,
     }  # fmt: skip
 
 
-def _record(sim: Simulation, expert: Expert, caption: str) -> dict:
+def _record(sim: Simulation, expert: Expert, caption: str, size: int) -> dict:
     """Execute one event and keep what a learner needs: its moments, and once for all its actions."""
-    moments = [_moment(sim)]
+    moments = [_moment(sim, size)]
     actions = expert.plan(caption)
     length = len(actions)
 
     def watch(done: int) -> None:
         if done % FRAME_STEPS == 0 and done < length:
-            moments.append(_moment(sim))
+            moments.append(_moment(sim, size))
 
     sim.follow(actions, watch)
     sim.advance(SETTLE_S)
-    moments.append(_moment(sim))
+    moments.append(_moment(sim, size))
     padded = np.concatenate([actions, np.repeat(actions[-1:], HORIZON - length, axis=0)]).astype(np.float32)
     return {key: np.stack([moment[key] for moment in moments]) for key in MOMENTS} | {
         "actions": padded, "length": length, "caption": caption, "event": parse(caption).name,

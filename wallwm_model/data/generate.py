@@ -1,6 +1,6 @@
 """Many expert episodes -> a data folder, by several processes, resumable, the same for the same seed.
 
-Layout: `meta.json` and `shard_0000/`, `shard_0001/` ... each with `frames.npy` (uint8 (F, 3, 64, 64, 3), can
+Layout: `meta.json` and `shard_0000/`, `shard_0001/` ... each with `frames.npy` (uint8 (F, 3, side, side, 3), can
 be memory-mapped), `moments.npz` (state and truth at each of the F pictures) and `samples.npz`. A shard is written under another name first: a stop leaves no half shard.
 """
 
@@ -32,6 +32,7 @@ from wallwm_model.sim.scene import TASKS, TRAINING_SEEDS
 from wallwm_model.sim.simulation import STEP_S, Simulation
 
 FORMAT = 2
+SMALLEST, LARGEST = 32, 1024  # side of a picture [px]
 SHARD_EPISODES = 25
 HANDOVER_SHARE = 11 / 26  # of the episodes when both tasks are wanted: about as many events of each
 
@@ -43,9 +44,12 @@ class Job:
     folder: Path
     episodes: tuple[tuple[str, int], ...]
     disturbed: float
+    size: int = FRAME_SIZE
 
 
-def plan(out: Path, episodes: int, seed: int, task: str, disturbed: float) -> list[Job]:
+def plan(
+    out: Path, episodes: int, seed: int, task: str, disturbed: float, size: int = FRAME_SIZE
+) -> list[Job]:
     """Split `episodes` into shards; which seed does which task depends on nothing but the arguments."""
     if task not in ("both", *TASKS):
         raise ConfigError(f"task must be both, {' or '.join(TASKS)}; found {task!r}")
@@ -53,17 +57,19 @@ def plan(out: Path, episodes: int, seed: int, task: str, disturbed: float) -> li
         raise ConfigError(f"episodes must be at least 1; found {episodes}")
     if seed < 0:
         raise ConfigError(f"seed must be at least 0; found {seed}")
+    if not SMALLEST <= size <= LARGEST:
+        raise ConfigError(f"size must be {SMALLEST} to {LARGEST} px; found {size}")
     work = []
     for i in range(episodes):
         second = int((i + 1) * HANDOVER_SHARE) > int(i * HANDOVER_SHARE)
         work.append((task if task != "both" else TASKS[second], seed + i))
     parts = [work[i : i + SHARD_EPISODES] for i in range(0, episodes, SHARD_EPISODES)]
-    return [Job(out / f"shard_{k:04d}", tuple(part), disturbed) for k, part in enumerate(parts)]
+    return [Job(out / f"shard_{k:04d}", tuple(part), disturbed, size) for k, part in enumerate(parts)]
 
 
 def generate(
     out: Path, episodes: int, seed: int = TRAINING_SEEDS, task: str = "both", workers: int = 2,
-    disturbed: float = DISTURBED, on_shard=None,
+    disturbed: float = DISTURBED, on_shard=None, size: int = FRAME_SIZE,
 ) -> dict:  # fmt: skip
     """Make a data folder, or finish one that was interrupted.
 
@@ -74,6 +80,7 @@ def generate(
         workers: processes.
         disturbed: share of the events whose start is disturbed.
         on_shard: called with (shards done, shards, summary of the new shard) after each.
+        size: side of the pictures [px], that of the model to be trained.
 
     Returns:
         The content of `meta.json`.
@@ -81,8 +88,10 @@ def generate(
     Raises:
         ConfigError: wrong argument, or the folder holds data made with other arguments.
     """
-    jobs = plan(out, episodes, seed, task, disturbed)
+    jobs = plan(out, episodes, seed, task, disturbed, size)
     asked = {"format": FORMAT, "episodes": episodes, "seed": seed, "task": task, "disturbed": disturbed}
+    if size != FRAME_SIZE:
+        asked["size"] = size
     _check_same(out, asked)
     out.mkdir(parents=True, exist_ok=True)
     (out / "request.json").write_text(json.dumps(asked) + "\n")
@@ -98,7 +107,7 @@ def generate(
     meta = asked | _totals(jobs) | {
         "shards": [job.folder.name for job in jobs], "joints": list(JOINTS), "cameras": list(CAMERAS),
         "slots": list(SLOTS), "step_s": STEP_S, "horizon": HORIZON, "frame_steps": FRAME_STEPS,
-        "frame_size": FRAME_SIZE,
+        "frame_size": size,
     }  # fmt: skip
     (out / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
     return meta
@@ -122,7 +131,7 @@ def make_shard(job: Job) -> dict:
     """Run one shard's episodes and write them; returns its summary."""
     if not _SIMULATION:
         _SIMULATION.append(Simulation())
-    episodes = [run_episode(_SIMULATION[0], task, seed, job.disturbed) for task, seed in job.episodes]
+    episodes = [run_episode(_SIMULATION[0], task, seed, job.disturbed, job.size) for task, seed in job.episodes]
     samples = [sample for episode in episodes for sample in episode.samples]
     if not samples:
         raise SimulationError(f"at least one event of {job.folder.name} must succeed; found none")
