@@ -8,14 +8,17 @@ torch = pytest.importorskip("torch", reason="the network needs the training envi
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
+from public_fixtures import write_tokenizer  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from wallwm_model.captions import vocabulary  # noqa: E402
 from wallwm_model.errors import CaptionError, SpecError  # noqa: E402
 from wallwm_model.network.codec import PatchCodec  # noqa: E402
 from wallwm_model.network.config import NetworkConfig, preset  # noqa: E402
 from wallwm_model.network.presets import parameters  # noqa: E402
-from wallwm_model.network.umt5 import UMT5_XXL, TextTokenizer, Umt5Encoder  # noqa: E402
+from wallwm_model.network.umt5 import UMT5_XXL, Umt5Encoder  # noqa: E402
 from wallwm_model.network.vae import WAN_VAES, WanCodec, build_codec  # noqa: E402
+from wallwm_model.subwords import tokenise  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -181,35 +184,25 @@ def test_umt5_loads_whichever_name_the_file_gives_the_embedding(tmp_path, held, 
     assert parameters(other) == parameters(made), "the embedding is one tensor under two names"
 
 
-@pytest.fixture
-def tokenizer_folder(tmp_path):
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    words = ["<pad>", "</s>", "<unk>", "grasp", "the", "red", "cube"]
-    model = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    model.pre_tokenizer = pre_tokenizers.Whitespace()
-    model.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=model, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-    fast.save_pretrained(tmp_path / "tokenizer")
-    return tmp_path
-
-
-def test_captions_become_padded_tokens(tokenizer_folder):
-    tokenize = TextTokenizer(tokenizer_folder, length=6)
-    assert tokenize(["grasp the red cube", "grasp  cube"]).tolist() == [
-        [3, 4, 5, 6, 1, 0],
-        [3, 6, 1, 0, 0, 0],
-    ]
-    assert encoder().features(tokenize(["grasp the red cube"])).shape == (1, 6, 32)
-    with pytest.raises(CaptionError, match="may have 6 tokens; found 7"):
-        tokenize(["grasp the the the red cube"])
+def test_captions_become_padded_tokens(tmp_path):
+    file = write_tokenizer(tmp_path)
+    reach, cube = (vocabulary().index(word) + 2 for word in ("reach", "cube"))
+    assert tokenise("reach  cube", file, 5).tolist() == [reach, cube, 1, 0, 0]
+    assert encoder().features(torch.from_numpy(tokenise("reach cube", file, 5))[None]).shape == (1, 5, 32)
+    with pytest.raises(CaptionError, match="may have 3 tokens; found 4"):
+        tokenise("reach the cube", file, 3)
+    with pytest.raises(CaptionError, match="at least 1 word"):
+        tokenise("  ", file, 3)
 
 
 def test_folders_without_tokenizer_are_refused(tmp_path):
-    with pytest.raises(SpecError, match="found no folder"):
-        TextTokenizer(tmp_path / "nowhere")
-    with pytest.raises(SpecError, match="must hold a tokenizer"):
-        TextTokenizer(tmp_path)
+    with pytest.raises(SpecError, match="need tokenizer.json beside its spec.json; found .*nowhere.json"):
+        tokenise("reach", tmp_path / "nowhere.json", 4)
+    broken = tmp_path / "tokenizer.json"
+    broken.write_text("{}")
+    with pytest.raises(SpecError, match="must be a file of the package tokenizers; found: "):
+        tokenise("reach", broken, 4)
+    file = write_tokenizer(tmp_path / "other")
+    file.write_text(file.read_text().replace("<pad>", "<gap>"))
+    with pytest.raises(SpecError, match="padding <pad> must have id 0; found None"):
+        tokenise("reach", file, 4)

@@ -10,6 +10,7 @@ from pathlib import Path
 from wallwm_model.errors import BundleError, SpecError
 from wallwm_model.onnx_file import GraphFile, read
 from wallwm_model.spec import ModelSpec
+from wallwm_model.subwords import FILE as TOKENIZER
 
 MANIFEST = "bundle.json"
 CARD = "README.md"  # the model card: for people, may be edited, is not hashed
@@ -20,7 +21,7 @@ REQUIRED = ("spec.json", WEIGHTS, "text.onnx", "observe.onnx", f"{ACT}.onnx")
 BUNDLE_VERSION = 2
 # A bundle from elsewhere must not fill the memory before its hashes are known.
 MOST_FILES = 64
-LARGEST = {".json": 1 << 22, ".onnx": 1 << 31, ".npz": 1 << 26, ".png": 1 << 26}  # bytes; protobuf ends at 2 GiB
+LARGEST = {TOKENIZER: 1 << 26, ".json": 1 << 22, ".onnx": 1 << 31, ".npz": 1 << 26, ".png": 1 << 26}  # bytes; protobuf ends at 2 GiB
 BLOCK = 1 << 20  # read at once [bytes]
 
 
@@ -114,7 +115,10 @@ def verify(folder: Path) -> ModelSpec:
                 f"bundle file {path} must have SHA-256 {expected[:12]}…; found {found[:12]}…: it is corrupt or altered"
             )
     try:
-        return ModelSpec.load(folder / "spec.json")
+        spec = ModelSpec.load(folder / "spec.json")
+        if spec.text != "words" and TOKENIZER not in files:
+            raise SpecError(f"{folder / MANIFEST} must list {TOKENIZER} for its text encoder {spec.text}; found none")
+        return spec
     except SpecError:
         raise
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -136,6 +140,6 @@ def _check_place(path: Path) -> None:
     """Raises BundleError for a link, or a file larger than its kind can be."""
     if path.is_symlink():
         raise BundleError(f"bundle file {path} must be a file of its own; found a link")
-    size, most = path.stat().st_size, LARGEST.get(path.suffix, math.inf)
+    size, most = path.stat().st_size, LARGEST.get(path.name, LARGEST.get(path.suffix, math.inf))
     if size > most:
         raise BundleError(f"bundle file {path} must have at most {most} bytes; found {size}")

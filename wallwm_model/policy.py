@@ -155,7 +155,7 @@ class Policy:
         images = {c.name: np.full((c.height, c.width, 3), 128, np.uint8) for c in spec.cameras}
         past = (images,) * spec.history_pictures
         still = Observation(images, np.asarray(spec.normalisation.mean), 0, history=past)
-        words = " ".join(spec.vocabulary[1:2])
+        words = " ".join(spec.vocabulary[1:2]) or "move"
         if "event" in spec.modes:
             self.event(still, words)
         for source in spec.sources if "unified" in spec.modes else ():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wallwm_model import subwords
 from wallwm_model.camera_spec import CameraSpec
 from wallwm_model.errors import SpecError
 from wallwm_model.poses import quaternion_columns
@@ -22,6 +23,7 @@ SPEC_VERSION = 1
 MODES = ("event", "unified")
 SOURCES = ("instruction", "atomic", "staircase")
 CONDITIONERS = ("words", "vlm")
+TEXTS = ("words", "umt5")
 TIME_MAPS = ("keyframe", "anchored", "symmetric")
 # Share of a fixed chunk that is carried out before the next one takes over. With a half, the nano dithers between events:
 # docs/training.md has the figures.
@@ -66,8 +68,8 @@ class ModelSpec:
         horizon: longest chunk [steps].
         steps_per_latent: action steps per latent video frame, K_p.
         normalisation: of state and actions alike.
-        vocabulary: words the caption encoder knows, in id order; id 0 is padding.
-        caption_length: longest caption [words].
+        vocabulary: words the caption encoder knows, in id order; id 0 is padding. None with UMT5.
+        caption_length: longest caption [words, or tokens of UMT5].
         euler_steps: denoising steps the model was validated with.
         action_space: `joint_position` (absolute targets, rad / m) or `end_effector_pose` (positions in m and
             quaternions; `joints` then names the columns, orientations `<hand>_qx` to `<hand>_qw`).
@@ -84,6 +86,8 @@ class ModelSpec:
         conditioners: what can encode a caption or instruction: `words` (the T5 path), `vlm` (beside the pictures).
         words: of the language side, in id order, those of `vocabulary` first; none where it has no such side.
         reason_length: longest reasoning text, its end included [words].
+        text: what encodes captions, `words` (of `vocabulary`) or `umt5`.
+        tokenizer: UMT5's `tokenizer.json`, beside the `spec.json` that was loaded; no part of the specification.
     """
 
     name: str
@@ -112,7 +116,9 @@ class ModelSpec:
     conditioners: tuple[str, ...] = ("words",)
     words: tuple[str, ...] = ()
     reason_length: int = 0
+    text: str = "words"
     version: int = SPEC_VERSION
+    tokenizer: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         size = len(self.joints)
@@ -132,7 +138,7 @@ class ModelSpec:
                 )
         if unified and not 0 < self.chunk_steps <= self.horizon:
             raise SpecError(f"chunk_steps must be 1 to horizon={self.horizon}; found {self.chunk_steps}")
-        for name, valid in (("action_space", ACTION_SPACES), ("time_map", TIME_MAPS)):
+        for name, valid in (("action_space", ACTION_SPACES), ("time_map", TIME_MAPS), ("text", TEXTS)):
             if getattr(self, name) not in valid:
                 raise SpecError(f"{name} must be one of {', '.join(valid)}; found {getattr(self, name)!r}")
         if self.action_space == "end_effector_pose" and not self.quaternions:
@@ -159,6 +165,11 @@ class ModelSpec:
     def quaternions(self) -> tuple[int, ...]:
         """First column of each orientation x y z w; none with joint targets."""
         return quaternion_columns(self.joints) if self.action_space == "end_effector_pose" else ()
+
+    @property
+    def ids(self) -> int:
+        """How many ids captions and instructions may have, padding included."""
+        return subwords.UMT5_IDS if self.text == "umt5" else max(len(self.vocabulary), len(self.words))
 
     @property
     def step_s(self) -> float:
@@ -194,6 +205,7 @@ class ModelSpec:
     def to_json(self) -> str:
         """The specification as JSON, with the hash of its normalisation."""
         body = dataclasses.asdict(self) | {"normalisation_hash": self.normalisation_hash}
+        del body["tokenizer"]
         return json.dumps(body, indent=2) + "\n"
 
     @classmethod
@@ -212,6 +224,8 @@ class ModelSpec:
             raise SpecError(f"spec.json must have version {SPEC_VERSION}; found {found}")
         pinned = body.pop("normalisation_hash", None)
         try:
+            if "tokenizer" in body:
+                raise KeyError("tokenizer")
             body["cameras"] = tuple(map(CameraSpec.from_body, body["cameras"]))
             body["normalisation"] = Normalisation(**{k: tuple(v) for k, v in body["normalisation"].items()})
             for name in ("joints", "vocabulary", "modes", "patches", "latent", "sources",
@@ -230,17 +244,21 @@ class ModelSpec:
 
     @classmethod
     def load(cls, path: Path) -> ModelSpec:
-        """Read a `spec.json`."""
+        """Read a `spec.json`; the tokenizer that it may need lies beside it."""
         if not path.is_file():
             raise SpecError(f"expected a spec.json at {path}; found none")
-        return cls.from_json(path.read_text())
+        spec = cls.from_json(path.read_text())
+        return spec if spec.text == "words" else dataclasses.replace(spec, tokenizer=path.parent / subwords.FILE)
 
     def tokenise(self, caption: str) -> np.ndarray:
-        """Caption -> word ids (caption_length,) int64, padded with 0.
+        """Caption -> ids of its words or tokens (caption_length,) int64, padded with 0.
 
         Raises:
             CaptionError: a word outside the vocabulary, an empty or an overlong caption.
+            SpecError: no tokenizer beside the specification of a model that needs one.
         """
+        if self.text == "umt5":
+            return subwords.tokenise(caption, self.tokenizer, self.caption_length)
         from wallwm_model.captions import tokenise
 
         return tokenise(caption, self.vocabulary, self.caption_length)

@@ -52,7 +52,7 @@ def load_trained(folder: Path) -> tuple[WallWM, ModelSpec]:
         SpecError: weights of another architecture.
     """
     spec = ModelSpec.load(folder / "spec.json")
-    model = beginning(spec)
+    model = beginning(spec, folder)
     for stage in PARTS:
         if not load_stage(model, stage, folder) and stage in ("video", "action"):
             raise BundleError(f"export needs the weights of the {stage} stage in {folder}; found none")
@@ -166,7 +166,7 @@ def trace_graphs(model: WallWM, spec: ModelSpec, shapes: Shapes = ANY_LENGTH) ->
     tokens = torch.zeros(1, spec.caption_length, dtype=torch.int64)
     tokens[0, 0] = 1
     seen = ["video", "remaining", "positions"]
-    length = {"text": {1: torch.export.Dim("words", min=2, max=64)}}
+    length = {"text": {1: torch.export.Dim("words", min=2, max=max(64, spec.caption_length))}}
     graphs = {
         "text": trace(model.video.captions, {"tokens": tokens}, ["text"], batch=shapes.batch),
         "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length, batch=shapes.batch),
@@ -175,8 +175,8 @@ def trace_graphs(model: WallWM, spec: ModelSpec, shapes: Shapes = ANY_LENGTH) ->
         past = torch.zeros(1, views, spec.history_pictures, camera.height, camera.width, 3, dtype=torch.uint8)
         whole = Observe(model, spec.horizon, past=True)
         graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length, batch=shapes.batch)
-    side = camera.height // model.config.latent_stride
-    latents = torch.zeros(1, views, model.config.latent_channels, spec.imagined_frames, side, side)
+    channels, *size = spec.latent
+    latents = torch.zeros(1, views, channels, spec.imagined_frames, *size)
     seen_first = {name: looked[name] for name in ("images", "text", "mask")}
     dreamed = seen_first | {"noisy": latents, "t": torch.ones(1)}
     graphs["imagine"] = trace(Imagine(model), dreamed, ["velocity"], length)

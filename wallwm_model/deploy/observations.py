@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wallwm_model.captions import vocabulary
 from wallwm_model.data.samples import SampleSet
 from wallwm_model.engines.base import Look
 from wallwm_model.errors import ConfigError
@@ -30,7 +31,7 @@ def held_out(spec: ModelSpec, count: int, data: Path | None = None) -> tuple[lis
     if data is not None:
         moments, source = _of_data(data, count), f"{data.name}, held-out seeds"
     elif simulated(spec):
-        moments, source = _of_simulator(count), f"simulator, seeds from {SEED}"
+        moments, source = _of_simulator(count, spec.cameras[0].width), f"simulator, seeds from {SEED}"
     else:
         return [
             look for _ in range(count) for look in noise(spec, _)
@@ -40,11 +41,11 @@ def held_out(spec: ModelSpec, count: int, data: Path | None = None) -> tuple[lis
 
 def simulated(spec: ModelSpec) -> bool:
     """Whether the simulator shows what this model reads."""
-    from wallwm_model.data.episode import FRAME_SIZE
     from wallwm_model.sim.robot import CAMERAS
 
     shapes = {(camera.height, camera.width) for camera in spec.cameras}
-    seen = [camera.name for camera in spec.cameras] == list(CAMERAS) and shapes == {(FRAME_SIZE, FRAME_SIZE)}
+    square = len(shapes) == 1 and len(set(*shapes)) == 1
+    seen = [camera.name for camera in spec.cameras] == list(CAMERAS) and square
     return spec.robot == "sim" and seen and spec.action_space == "joint_position" and len(spec.joints) == 14
 
 
@@ -77,7 +78,7 @@ def noise(spec: ModelSpec, seed: int) -> Iterator[Look]:
     camera, views = spec.cameras[0], len(spec.cameras)
     frames = rng.integers(0, 255, (2, views, camera.height, camera.width, 3), dtype=np.uint8)
     state = np.asarray(spec.normalisation.mean) + 0.5 * np.asarray(spec.normalisation.std)
-    words = rng.choice(spec.vocabulary[1:], 6)
+    words = rng.choice(spec.vocabulary[1:] or vocabulary()[1:], 6)
     yield from looks_of(spec, frames, 1, state, " ".join(words))
 
 
@@ -96,13 +97,13 @@ def _of_data(folder: Path, count: int) -> Iterator[tuple]:
         yield frames, moment, state, str(samples.columns["caption"][index])
 
 
-def _of_simulator(count: int) -> Iterator[tuple]:
+def _of_simulator(count: int, size: int) -> Iterator[tuple]:
     from wallwm_model.data.episode import run_episode
     from wallwm_model.sim.simulation import Simulation
 
     sim, rng, seed = Simulation(), np.random.default_rng(SEED), SEED
     while count > 0:
-        episode = run_episode(sim, TASKS[seed % len(TASKS)], seed)
+        episode = run_episode(sim, TASKS[seed % len(TASKS)], seed, size=size)
         seed += 1
         for sample in episode.samples[:count]:
             moment = int(rng.integers(len(sample["frames"]) - 1))

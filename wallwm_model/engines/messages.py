@@ -69,10 +69,9 @@ def read_look(body: Mapping[Any, Any], spec: ModelSpec) -> Look:
     views, height, width = _pictures(spec)
     patches = views * spec.patches[0] * spec.patches[1]
     tokens = fields.array(body, "tokens", (None,), np.int64)
-    known = max(len(spec.vocabulary), len(spec.words))
-    if len(tokens) != spec.caption_length or not ((tokens >= 0) & (tokens < known)).all():
+    if len(tokens) != spec.caption_length or not ((tokens >= 0) & (tokens < spec.ids)).all():
         raise WireError(
-            f"tokens must be {spec.caption_length} word ids, 0 to {known - 1}; found {tokens[:32].tolist()}"
+            f"tokens must be {spec.caption_length} word ids, 0 to {spec.ids - 1}; found {tokens[:32].tolist()}"
         )
     past = (views, spec.history_pictures, height, width, 3)
     return Look(

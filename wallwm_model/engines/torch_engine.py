@@ -52,7 +52,15 @@ def load(
         from wallwm_model.engines.torch_fp8 import convert
 
         convert(model)
-    parts = _parts(model, spec) | (_said(language.to(device), spec) if language is not None else {})
+    return engine_of(model, None if language is None else language.to(device), spec, compiled=compiled)
+
+
+def engine_of(
+    model: WallWM, language: Language | None, spec: ModelSpec, *, compiled: bool = False
+) -> GraphEngine:
+    """A network in memory as an engine, on the device where it lies."""
+    device = str(next(model.parameters()).device)
+    parts = _parts(model, spec) | (_said(language, spec) if language is not None else {})
     graphs = {name: _graph(torch.compile(p) if compiled else p, o, device) for name, (p, o) in parts.items()}
     return GraphEngine("torch", spec, graphs)
 

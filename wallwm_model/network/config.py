@@ -66,11 +66,29 @@ class NetworkConfig:
             raise SpecError(
                 f"width must be heads x an even head dimension; found width {self.width}, heads {self.heads}"
             )
-        if self.image % (self.latent_stride * self.patch):
+        if self.token_stride < 8 or self.token_stride & (self.token_stride - 1):
             raise SpecError(
-                f"image must be a multiple of latent_stride x patch = {self.latent_stride * self.patch} px; "
-                f"found {self.image}"
+                f"latent_stride x patch must be a power of 2 from 8 px up; found {self.latent_stride} x {self.patch}"
             )
+        if self.image % self.token_stride:
+            raise SpecError(
+                f"image must be a multiple of latent_stride x patch = {self.token_stride} px; found {self.image}"
+            )
+
+    @property
+    def public(self) -> bool:
+        """Whether it starts from a public checkpoint of Wan: its DiT, its codec, its text encoder."""
+        return self.text == "umt5" or self.codec != "patch"
+
+    @property
+    def token_stride(self) -> int:
+        """Side of the square that one token covers [px]."""
+        return self.latent_stride * self.patch
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patch tokens per view."""
+        return (self.image // self.token_stride,) * 2
 
     @property
     def extras(self) -> int:
@@ -80,7 +98,13 @@ class NetworkConfig:
     @property
     def patches(self) -> int:
         """Patch tokens per view and latent frame."""
-        return (self.image // self.latent_stride // self.patch) ** 2
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        """Channels, height and width of one latent frame."""
+        side = self.image // self.latent_stride
+        return self.latent_channels, side, side
 
     @property
     def wan(self) -> dict[str, Any]:

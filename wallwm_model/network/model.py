@@ -22,15 +22,19 @@ WORLD_SCALE = 0.15  # [m]
 class WallWM(nn.Module):
     """One set of weights for both modes: `video` and `action`.
 
+    Args:
+        awaiting: leave what a public checkpoint holds on the meta device, see `presets.load_public`.
+
     Raises:
         SpecError: a specification that these sizes cannot serve.
     """
 
-    def __init__(self, config: NetworkConfig, spec: ModelSpec):
+    def __init__(self, config: NetworkConfig, spec: ModelSpec, *, awaiting: bool = False):
         super().__init__()
         check_spec(config, spec)
         self.config = config
-        self.video = VideoTower(config, len(spec.vocabulary), spec.caption_length, SLOTS, CUBES)
+        words, length = len(spec.vocabulary), spec.caption_length
+        self.video = VideoTower(config, words, length, SLOTS, CUBES, awaiting=awaiting)
         self.action = ActionTower(config, len(spec.joints), spec.horizon, spec.steps_per_latent)
 
 
@@ -139,9 +143,9 @@ class Decode(nn.Module):
             SpecError: inputs of another shape or type.
         """
         views, image = self.config.views, self.config.image
-        side = image // self.config.latent_stride
+        channels, *size = self.config.latent
         expect("images", images, (1, views, image, image, 3), "uint8")
-        expect("latents", latents, (1, views, self.config.latent_channels, "F", side, side))
+        expect("latents", latents, (1, views, channels, "F", *size))
         keyframe = network_pictures(images)[0][:, :, None]
         whole = torch.cat([self.codec.encode(keyframe), latents[0]], dim=2)
         video = self.codec.decode(whole, keyframe)[:, :, 1:]
@@ -150,13 +154,13 @@ class Decode(nn.Module):
 
 def check_spec(config: NetworkConfig, spec: ModelSpec) -> None:
     """Raises SpecError unless a network of these sizes can serve this specification."""
-    grid = config.image // config.latent_stride // config.patch
     sizes = {(camera.height, camera.width) for camera in spec.cameras}
     for name, wanted, found in (
         ("cameras", config.views, len(spec.cameras)),
         ("pictures", {(config.image, config.image)}, sizes),
-        ("patches", (grid, grid), tuple(spec.patches)),
-        ("latent channels", config.latent_channels, spec.latent[0]),
+        ("patches", config.grid, tuple(spec.patches)),
+        ("latent", config.latent, tuple(spec.latent)),
+        ("text encoder", config.text, spec.text),
     ):
         if wanted != found:
             raise SpecError(f"{name} of model {spec.name} must be {wanted}, as its network's; found {found}")

@@ -9,8 +9,12 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import Tensor, nn
 
+from wallwm_model.errors import SpecError
 from wallwm_model.network.checkpoint import Weights, assign, check_shapes, shapes_of, sub_folder
 from wallwm_model.network.config import NetworkConfig
+from wallwm_model.network.model import WallWM
+from wallwm_model.network.umt5 import Umt5Encoder
+from wallwm_model.network.vae import WanCodec
 from wallwm_model.network.video import MultiViewWan
 
 NEW = ("cross_view", "view_angles")  # parts of the names that stock Wan does not have
@@ -69,6 +73,29 @@ def load_wan(
         config = tower.config
         tower.rope = WanRotaryPosEmbed(config.attention_head_dim, config.patch_size, config.rope_max_seq_len)
     return tower
+
+
+def load_public(
+    model: WallWM, folder: Path, *, progress: Callable[[int, int], None] | None = None
+) -> WallWM:
+    """Fill a model's DiT, codec and text encoder from the folder of a public Wan pipeline, in diffusers' layout.
+
+    Args:
+        model: as `WallWM(..., awaiting=True)` makes it, or any of the same sizes.
+        folder: with `transformer`, `vae` and `text_encoder`. UMT5 keeps the type of its file, all else is float32.
+        progress: see `load_wan`.
+
+    Raises:
+        SpecError: a preset that has no public weights, or a folder without them.
+    """
+    video = model.video
+    if not model.config.public:
+        raise SpecError("only presets of Wan's sizes start from public weights; this one trains from nothing")
+    load_wan(video.dit, folder, dtype=torch.float32, progress=progress)
+    for part in (video.codec, video.captions):
+        if isinstance(part, WanCodec | Umt5Encoder):
+            part.load(folder)
+    return model
 
 
 def _cast(name: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:

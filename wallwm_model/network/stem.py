@@ -6,16 +6,22 @@ resolutions (spatial softmax) and a token that carries them. Fixed and arm-mount
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 
 class Stem(nn.Module):
-    """(B, 3, 64, 64) in [-1, 1] -> patch features (B, 16, width), a key-point token (B, 1, width) and the key
-    points themselves (B, 6 * keypoints): x, y in [-1, 1] and strength, at strides 4 and 2.
+    """(B, 3, S, S) in [-1, 1] -> patch features (B, (S / stride)^2, width), a key-point token (B, 1, width) and
+    the key points themselves (B, 6 * keypoints): x, y in [-1, 1] and strength, at strides 4 and 2.
+
+    Args:
+        image: side of the pictures, S [px].
+        stride: side of a patch [px], a power of 2 from 8 up.
     """
 
-    def __init__(self, image: int, width: int, keypoints: int):
+    def __init__(self, image: int, width: int, keypoints: int, stride: int):
         super().__init__()
         axis = torch.linspace(-1, 1, image)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -29,12 +35,12 @@ class Stem(nn.Module):
             nn.GroupNorm(8, 96),
             nn.SiLU(),
         )
-        self.coarse = nn.Sequential(
-            nn.Conv2d(96, 128, 3, stride=2, padding=1),
-            nn.GroupNorm(8, 128),
-            nn.SiLU(),
-            nn.Conv2d(128, width, 3, stride=2, padding=1),
-        )
+        self.coarse = nn.Sequential()
+        channels = 96
+        for _ in range(int(math.log2(stride // 8))):
+            self.coarse.extend([nn.Conv2d(channels, 128, 3, stride=2, padding=1), nn.GroupNorm(8, 128), nn.SiLU()])
+            channels = 128
+        self.coarse.append(nn.Conv2d(channels, width, 3, stride=2, padding=1))
         self.maps = nn.Conv2d(96, keypoints, 1)
         self.sharp_maps = nn.Sequential(
             nn.Conv2d(32, 48, 3, padding=1), nn.GroupNorm(8, 48), nn.SiLU(), nn.Conv2d(48, keypoints, 1)

@@ -1,4 +1,4 @@
-"""The large presets' text path: a frozen UMT5 encoder and its tokenizer, both read from local folders.
+"""The text encoders: that of a preset, and UMT5, which the large ones read from a local folder, frozen.
 
 It answers as nano's `CaptionEncoder` does: token ids with 0 = padding in, features with zeros at the padding
 out, as Wan was trained on them.
@@ -6,22 +6,21 @@ out, as Wan was trained on them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from wallwm_model.errors import CaptionError, SpecError
+from wallwm_model.errors import CaptionError
+from wallwm_model.network.caption import CaptionEncoder
 from wallwm_model.network.checkpoint import read_weights, sub_folder
-
-PADDING = 0
-LENGTH = 512  # tokens of a prompt in Wan
+from wallwm_model.network.config import NetworkConfig
+from wallwm_model.subwords import PADDING, UMT5_IDS
 
 # UMT5-XXL's encoder: the public text_encoder/config.json of both Wan checkpoints. Apache-2.0.
 UMT5_XXL: dict[str, Any] = dict(
-    vocab_size=256384,
+    vocab_size=UMT5_IDS,
     d_model=4096,
     d_kv=64,
     d_ff=10240,
@@ -61,14 +60,14 @@ class Umt5Encoder(nn.Module):
 
     @torch.no_grad()
     def features(self, tokens: Tensor) -> Tensor:
-        """(B, L) int64 token ids, 0 = padding -> (B, L, width), zeros at the padding.
+        """(B, L) int64 token ids, 0 = padding -> (B, L, width) float32, zeros at the padding.
 
         Raises:
             CaptionError: not such a tensor, an id out of the vocabulary, or words after padding.
         """
         self._check(tokens)
         words = tokens != PADDING
-        hidden = self.encoder(input_ids=tokens, attention_mask=words.long()).last_hidden_state
+        hidden = self.encoder(input_ids=tokens, attention_mask=words.long()).last_hidden_state.float()
         # Selected, not multiplied: a padding token's feature must be zero even where it was not finite.
         return torch.where(words[..., None], hidden, torch.zeros_like(hidden))
 
@@ -79,7 +78,7 @@ class Umt5Encoder(nn.Module):
             raise CaptionError(
                 f"tokens must be (B, L) int64; found shape {tuple(tokens.shape)}, {str(tokens.dtype)[6:]}"
             )
-        if tokens.is_meta:
+        if tokens.is_meta or torch.compiler.is_exporting():
             return
         size = self.encoder.config.vocab_size
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
@@ -102,40 +101,12 @@ class Umt5Encoder(nn.Module):
         return self
 
 
-class TextTokenizer:
-    """Captions -> token ids, by the tokenizer in a local folder (or in `tokenizer` inside). Never downloads.
+def build_text(config: NetworkConfig, words: int, length: int) -> CaptionEncoder | Umt5Encoder:
+    """The text encoder that a preset names; the weights of UMT5 are still to be loaded.
 
-    Raises:
-        SpecError: no usable tokenizer there, or one whose padding id is not 0.
+    Args:
+        words, length: of the specification's vocabulary and captions; UMT5 has its own.
     """
-
-    def __init__(self, folder: Path, length: int = LENGTH):
-        from transformers import AutoTokenizer
-
-        place = sub_folder(folder, "tokenizer")
-        if not place.is_dir():
-            raise SpecError(f"a tokenizer must be a local folder; found no folder {place}")
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).partition("\n")[0]
-            raise SpecError(f"{place} must hold a tokenizer for transformers; found: {reason}") from None
-        if self._tokenizer.pad_token_id != PADDING:
-            found = self._tokenizer.pad_token_id
-            raise SpecError(f"the tokenizer's padding id must be 0; found {found} in {place}")
-        self.length = length
-
-    def __call__(self, captions: Sequence[str]) -> Tensor:
-        """B captions -> (B, length) int64, padded with 0.
-
-        Raises:
-            CaptionError: a caption is longer than `length` tokens; nothing is cut off silently.
-        """
-        ids = [self._tokenizer(" ".join(caption.split())).input_ids for caption in captions]
-        for caption, found in zip(captions, ids):
-            if len(found) > self.length:
-                raise CaptionError(
-                    f"a caption may have {self.length} tokens; found {len(found)} in {caption[:40]!r}"
-                )
-        padded = [found + [PADDING] * (self.length - len(found)) for found in ids]
-        return torch.tensor(padded, dtype=torch.int64)
+    if config.text == "words":
+        return CaptionEncoder(words, length, config.text_width, config.text_layers)
+    return Umt5Encoder(UMT5_XXL | {"d_model": config.text_width, "num_layers": config.text_layers})

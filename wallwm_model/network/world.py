@@ -6,7 +6,9 @@ grounded in space. It is trained on video and grounding alone; action gradients 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +16,12 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from wallwm_model.errors import SpecError
-from wallwm_model.network.caption import CaptionEncoder
 from wallwm_model.network.checks import expect, expect_batches
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.grounding import Grounding, GroundingHead, Objects, Sight
 from wallwm_model.network.pointing import Pointers
 from wallwm_model.network.stem import Stem
+from wallwm_model.network.umt5 import build_text
 from wallwm_model.network.vae import build_codec
 from wallwm_model.network.video import MultiViewWan
 from wallwm_model.network.views import valid_tokens
@@ -52,20 +54,33 @@ class World:
 
 
 class VideoTower(nn.Module):
-    """Keyframes and a caption in, features for the action tower and predicted video out."""
+    """Keyframes and a caption in, features for the action tower and predicted video out.
 
-    def __init__(self, config: NetworkConfig, words: int, caption_length: int, slots: int, cubes: int):
+    Args:
+        words, caption_length: of the vocabulary and of a caption, see `ModelSpec`.
+        slots, cubes: things whose places are learnt, and how many of them are cubes.
+        awaiting: leave text encoder, codec and DiT on the meta device, for a public checkpoint to fill.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, words: int, caption_length: int, slots: int, cubes: int,
+        *, awaiting: bool = False,
+    ):  # fmt: skip
         super().__init__()
         self.config = config
-        self.captions = CaptionEncoder(words, caption_length, config.text_width, config.text_layers)
-        self.codec = build_codec(config)
+        place = partial(torch.device, "meta") if awaiting else nullcontext
+        with place():
+            self.captions = build_text(config, words, caption_length)
+            self.codec = build_codec(config)
         self.stems = nn.ModuleList(
-            Stem(config.image, config.width, config.keypoints) for _ in ("fixed", "arm-mounted")
+            Stem(config.image, config.width, config.keypoints, config.token_stride)
+            for _ in ("fixed", "arm-mounted")
         )
         self.objects = Objects(6 * config.keypoints * config.views, slots, cubes, config.text_width)
         self.pointers = Pointers(config.text_width, slots, config.queries * config.width)
         self.queries = nn.Parameter(torch.randn(config.views, config.queries, config.width) * 0.02)
-        self.dit = MultiViewWan(views=config.views, **config.wan)
+        with place():
+            self.dit = MultiViewWan(views=config.views, **config.wan)
         query_width = config.views * config.queries * config.width
         self.grounding = nn.ModuleList(
             GroundingHead(query_width, slots, cubes) for _ in range(config.layers - 1)
@@ -148,15 +163,14 @@ class VideoTower(nn.Module):
 
     def _shown(self, lengths: Tensor, frames: int) -> Tensor | None:
         """(B, V) lengths -> (B, V, F, P) bool, which future tokens are no padding; None if none is."""
-        side = int(self.config.patches**0.5)
-        shown = valid_tokens(lengths, frames, (side, side))
+        shown = valid_tokens(lengths, frames, self.config.grid)
         return None if bool(shown.all()) else shown
 
     def _check(self, keyframes, text=None, history=None, noisy=None, t=None, masks=None, lengths=None) -> None:
         """Raises SpecError for inputs that do not fit the tower or each other."""
         config = self.config
-        views, side = config.views, config.image // config.latent_stride
-        latents = ("B", views, config.latent_channels, "frames", side, side)
+        views = config.views
+        latents = ("B", views, config.latent[0], "frames", *config.latent[1:])
         expect("keyframes", keyframes, ("B", views, 3, config.image, config.image))
         if (noisy is None) != (t is None):
             found = "noisy" if t is None else "t"

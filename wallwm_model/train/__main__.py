@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="optimiser steps; the recipe's if not given")
     parser.add_argument("--processes", type=int, default=1, help="how many to start, where torchrun does not")
     parser.add_argument("--shard", action="store_true", help="spread one model over all processes (FSDP)")
+    parser.add_argument("--weights", type=Path, help="folder of the public checkpoint of a model of Wan's sizes")
     given = parser.parse_args()
     for name in ("steps", "processes"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
@@ -30,7 +31,7 @@ def main() -> int:
     try:
         train(
             given.model, given.data, given.out or Path("runs") / f"train-{given.model}", stages=tuple(given.stages.split(",")), steps=given.steps,
-            processes=given.processes, sharded=given.shard,
+            processes=given.processes, sharded=given.shard, weights=given.weights,
         )  # fmt: skip
     except WallWMError as error:
         print(f"wallwm train, process {os.environ.get('RANK', '0')}: {error}", file=sys.stderr)

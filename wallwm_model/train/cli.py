@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 from wallwm_model.captions import vocabulary
 from wallwm_model.errors import SpecError, WallWMError
 from wallwm_model.spec import ACTION_SPACES, MODES, SOURCES, CameraSpec, ModelSpec, Normalisation
+from wallwm_model.subwords import FILE as TOKENIZER
+from wallwm_model.subwords import UMT5_LENGTH
 
 if TYPE_CHECKING:
     from wallwm_model.train.recipes import TrainConfig
+
+WORDS_LENGTH = 16  # longest caption or instruction of the event grammar [words]
 
 
 def make_spec(
@@ -30,9 +35,10 @@ def make_spec(
         stages: settings of its training, which say what it learns to take; None: those of the recipe `nano`.
 
     Raises:
-        SpecError: unknown action space.
+        SpecError: unknown preset or action space.
     """
     from wallwm_model.network.codec import GROUP
+    from wallwm_model.network.config import preset as sizes_of
     from wallwm_model.train.dataset import EventDataset
     from wallwm_model.train.end_effector import COLUMNS, statistics
     from wallwm_model.train.recipes import NANO
@@ -44,6 +50,8 @@ def make_spec(
     poses = action_space == "end_effector_pose"
     mean, std = statistics(events) if poses else events.statistics()
     learnt = abilities(NANO.stages.values() if stages is None else stages)
+    sizes = sizes_of(preset)
+    words = sizes.text == "words"
     return ModelSpec(
         name=name,
         robot="sim",
@@ -55,8 +63,12 @@ def make_spec(
         normalisation=Normalisation(
             tuple(round(float(v), 6) for v in mean), tuple(round(float(v), 6) for v in std)
         ),
-        vocabulary=vocabulary(),
+        vocabulary=vocabulary() if words else (),
+        caption_length=WORDS_LENGTH if words else UMT5_LENGTH,
+        text=sizes.text,
         preset=preset,
+        patches=sizes.grid,
+        latent=sizes.latent,
         action_space=action_space,
         picture_steps=described["frame_steps"],
         **learnt,
@@ -97,13 +109,14 @@ def sim_cameras(names: list[str], size: int) -> tuple[CameraSpec, ...]:
 
 def train(
     name: str, data: Path, out: Path, *, stages: tuple[str, ...], steps: int | None, processes: int,
-    sharded: bool = False,
+    sharded: bool = False, weights: Path | None = None,
 ) -> None:  # fmt: skip
     """Train `name` on `data`, stage by stage, resuming whatever lies in `out`.
 
     Args:
         processes: how many to start; under torchrun its processes are used instead.
         sharded: spread weights and optimiser state over the processes (FSDP).
+        weights: folder of the public checkpoint that a model of Wan's sizes starts from; told once.
 
     Raises:
         SpecError: unknown model, a stage that it does not have, a stage whose predecessors are not trained, or files in `out` that
@@ -123,12 +136,12 @@ def train(
         raise SpecError(f"stages that can be sharded are {', '.join(STAGES)}; found {found}")
     if torchrun():
         with torchrun_group():
-            prepare(name, data, out)
+            prepare(name, data, out, weights)
             for stage in stages:
                 run(name, stage, data, out, steps, sharded)
                 wait()  # the next stage reads what the first process writes
         return
-    prepare(name, data, out)
+    prepare(name, data, out, weights)
     for stage in stages:
         args = (name, stage, data, out, steps, processes, sharded)
         if processes == 1:
@@ -161,11 +174,14 @@ def _spawned(rank: int, refusal: Path, work: Callable[..., None], *args) -> None
         raise
 
 
-def prepare(name: str, data: Path, out: Path) -> None:
+def prepare(name: str, data: Path, out: Path, weights: Path | None = None) -> None:
     """Write the model's specification, once; check that what is there is this model's.
 
+    Args:
+        weights: see `train`; `out` gets a link to it, and a copy of its tokenizer.
+
     Raises:
-        SpecError: `out` belongs to another model.
+        SpecError: `out` belongs to another model, or public weights that are missing or not wanted.
     """
     from wallwm_model.train.files import replace_file
     from wallwm_model.train.launch import wait
@@ -175,6 +191,7 @@ def prepare(name: str, data: Path, out: Path) -> None:
     recipe, path = RECIPES[name], out / "spec.json"
     if world()[0] == 0 and not path.is_file():
         out.mkdir(parents=True, exist_ok=True)
+        link_public(name, recipe.preset, out, weights)
         stages = recipe.stages.values()
         spec = make_spec(name, recipe.preset, data, recipe.action_space, stages)
         replace_file(path, lambda new: new.write_text(spec.to_json()))
@@ -182,6 +199,32 @@ def prepare(name: str, data: Path, out: Path) -> None:
     spec = ModelSpec.load(path)
     if spec.name != name:
         raise SpecError(f"{out} must hold a training of {name}; found one of {spec.name}: choose another --out")
+
+
+def link_public(name: str, preset: str, out: Path, weights: Path | None) -> None:
+    """Let a training know its public checkpoint.
+
+    Raises:
+        SpecError: see `prepare`.
+    """
+    from wallwm_model.network.checkpoint import sub_folder
+    from wallwm_model.network.config import preset as sizes_of
+    from wallwm_model.train.recipes import PUBLIC
+
+    if not sizes_of(preset).public:
+        if weights is not None:
+            raise SpecError(f"model {name} trains from nothing and takes no public weights; found {weights}")
+        return
+    if weights is None or not weights.is_dir():
+        found = "none" if weights is None else f"no folder {weights}"
+        raise SpecError(f"model {name} needs the folder of its public Wan checkpoint (--weights); found {found}")
+    tokenizer = sub_folder(weights, "tokenizer") / TOKENIZER
+    if not tokenizer.is_file():
+        raise SpecError(f"a public Wan checkpoint must hold tokenizer/{TOKENIZER}; found none in {weights}")
+    shutil.copy(tokenizer, out / TOKENIZER)
+    link = out / PUBLIC
+    link.unlink(missing_ok=True)
+    link.symlink_to(weights.resolve(), target_is_directory=True)
 
 
 def worker(

@@ -21,6 +21,7 @@ from wallwm_model.errors import SpecError
 from wallwm_model.network.codec import PatchCodec
 from wallwm_model.network.config import preset
 from wallwm_model.network.model import WallWM
+from wallwm_model.network.presets import load_public
 from wallwm_model.network.weights import read_stage
 from wallwm_model.spec import ModelSpec
 from wallwm_model.train.dataset import Batch, EventDataset, Loader
@@ -32,7 +33,7 @@ from wallwm_model.train.losses import (
     video_loss,
 )
 from wallwm_model.train.parallel import Optimiser, broadcast, world
-from wallwm_model.train.recipes import PARTS, TrainConfig
+from wallwm_model.train.recipes import PARTS, PUBLIC, TrainConfig
 from wallwm_model.train.sharding import gather, local, put, shard
 from wallwm_model.train.sight import SightTable
 from wallwm_model.train.validate import validate_action, validate_video
@@ -202,12 +203,16 @@ class Stage:
 
 
 def stage_tensors(model: WallWM, stage: str) -> dict[str, Tensor]:
-    """Name -> tensor of all that a stage's file holds: its parts of the model, and the codec as fitted at the start."""
+    """Name -> tensor of all that a stage's file holds: its parts of the model, and the codec as fitted at the start.
+
+    A frozen text encoder is no part of it: its weights stay in the public checkpoint.
+    """
+    frozen = ("video.captions",) if model.config.text == "umt5" else ()
     codec = {k: v for k, v in model.named_buffers() if k.startswith("video.codec")}
     return codec | {
         name: parameter
         for name, parameter in model.named_parameters()
-        if any(f"{name}.".startswith(f"{part}.") for part in PARTS[stage])  # a part may be one parameter
+        if any(f"{name}.".startswith(f"{part}.") for part in PARTS[stage] if part not in frozen)  # a part may be one parameter
     }
 
 
@@ -279,7 +284,7 @@ def run_stage(
 
 def build(spec: ModelSpec, folder: Path, stage: str) -> WallWM:
     """The model at the start of a stage: on the averaged weights of the stages before it."""
-    model = beginning(spec)
+    model = beginning(spec, folder)
     model.video.stems.to(memory_format=torch.channels_last)
     before = tuple(PARTS)[: tuple(PARTS).index(stage)]
     for earlier in before:
@@ -288,10 +293,17 @@ def build(spec: ModelSpec, folder: Path, stage: str) -> WallWM:
     return model
 
 
-def beginning(spec: ModelSpec) -> WallWM:
-    """The model before its first step, the same one every time."""
+def beginning(spec: ModelSpec, folder: Path) -> WallWM:
+    """The model of a training in `folder` before its first step, the same one every time.
+
+    Raises:
+        SpecError: a preset of Wan's sizes whose public weights are not in `folder`, see `train.cli.prepare`.
+    """
     torch.manual_seed(0)
-    return WallWM(preset(spec.preset), spec)
+    config = preset(spec.preset)
+    if not config.public:
+        return WallWM(config, spec)
+    return load_public(WallWM(config, spec, awaiting=True), folder / PUBLIC)
 
 
 __all__ = ["Stage", "TrainConfig", "beginning", "build", "learning_rate", "run_stage"]

@@ -17,6 +17,7 @@ PARTS = {
     "adapt": ("video.dit", "action"),
     "distill": ("video.dit", "action"),
 }  # fmt: skip
+PUBLIC = "public"  # link in a training's folder to the public checkpoint that it starts from
 STAGES = ("video", "action", "adapt")  # of a training; "distill" makes a student of what they gave
 
 
@@ -136,4 +137,7 @@ RECIPES = {
     "nano-pose": NANO.but(action_space="end_effector_pose"),
     "nano-no-masks": NANO.but(loss=LossConfig(sight=0.0, tube=0.0)),
     "small": NANO.but(preset="small", precision="bf16"),
+    # On public weights, so gently; for GPUs.
+    "wan2.1-1.3b": NANO.but(preset="wan2.1-1.3b", precision="bf16", batch=4, muon_lr=0.0, adam_lr=5e-5),
+    "wan2.2-5b": NANO.but(preset="wan2.2-5b", precision="bf16", batch=2, muon_lr=0.0, adam_lr=2e-5),
 }

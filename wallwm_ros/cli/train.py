@@ -14,6 +14,7 @@ STAGES = (
     "Stages to run, in order, joined by commas: video, action, adapt; "
     "backbone, reader, vlm, staircase for the language side."
 )
+WEIGHTS = "Folder of the public Wan checkpoint that wan2.1-1.3b or wan2.2-5b starts from; needed once."
 
 
 def command(
@@ -23,10 +24,12 @@ def command(
     stages: Annotated[str, typer.Option(help=STAGES)] = "video,action",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; the recipe's if not given.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Data-parallel processes of one thread each.")] = 2,
+    weights: Annotated[Path | None, typer.Option(help=WEIGHTS)] = None,
     shard: Annotated[bool, typer.Option(help="Spread one model over all processes (FSDP).")] = False,
 ) -> None:
     """Train a model; run again to resume where it stopped."""
     from wallwm_model.train.cli import train
 
     out = out or Path("runs") / f"train-{model}"
-    train(model, data, out, stages=tuple(stages.split(",")), steps=steps, processes=processes, sharded=shard)
+    asked = tuple(stages.split(","))
+    train(model, data, out, stages=asked, steps=steps, processes=processes, sharded=shard, weights=weights)

@@ -57,9 +57,9 @@ def specify(data: Path, out: Path) -> ModelSpec:
     """
     if (out / SPEC).is_file():
         return ModelSpec.load(out / SPEC)
-    spec = make_spec("lerobot-act", "act", data, stages=RECIPE.stages.values())
+    spec = make_spec("lerobot-act", "nano", data, stages=RECIPE.stages.values())
     spec = dataclasses.replace(
-        spec, history=0, takes_mask=False, takes_prefix=False, sources=("instruction",)
+        spec, preset="act", history=0, takes_mask=False, takes_prefix=False, sources=("instruction",)
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / SPEC).write_text(spec.to_json())

@@ -78,7 +78,7 @@ class Eyes(nn.Module):
 
     def __init__(self, image: int, keypoints: int):
         super().__init__()
-        whole = Stem(image, 8, keypoints)
+        whole = Stem(image, 8, keypoints, 16)
         self.register_buffer("coordinates", whole.coordinates, persistent=False)
         self.edge, self.fine, self.maps, self.sharp_maps = (
             whole.edge,
