@@ -196,7 +196,7 @@ def test_captions_become_padded_tokens(tmp_path):
 
 
 def test_folders_without_tokenizer_are_refused(tmp_path):
-    with pytest.raises(SpecError, match="need tokenizer.json beside its spec.json; found .*nowhere.json"):
+    with pytest.raises(SpecError, match="need a tokenizer beside its spec.json; found .*nowhere.json"):
         tokenise("reach", tmp_path / "nowhere.json", 4)
     broken = tmp_path / "tokenizer.json"
     broken.write_text("{}")

@@ -147,7 +147,7 @@ def test_routes_through_the_language_side_equal_torch(bundle, name):
         assert abs(context.remaining_steps - float(remaining)) < 1e-2
         assert context.next_event == said
     assert np.abs(context.latents - latents[0].numpy()).max() < 1e-4
-    assert engine.explain(context.latents) == language.explain(latents, spec.words)[0]
+    assert engine.explain(context.latents) == language.explain(latents, spec.lexicon)[0]
     assert engine.explain(context.latents, stop=lambda: True) == ""
     assert engine.observe(look).latents is None
 

@@ -12,11 +12,11 @@ pytest.importorskip("transformers")
 from language_fixtures import observation, tiny_config, tiny_language  # noqa: E402
 
 from wallwm_model.errors import SpecError  # noqa: E402
+from wallwm_model.lexicon import WordList  # noqa: E402
 from wallwm_model.network.config import PRESETS as NETWORKS  # noqa: E402
-from wallwm_model.network.language.backbone import positions  # noqa: E402
+from wallwm_model.network.language.backbone import positions, shrink  # noqa: E402
 from wallwm_model.network.language.config import PRESETS, beside, preset  # noqa: E402
 from wallwm_model.network.language.model import Language  # noqa: E402
-from wallwm_model.network.language.text import T5Text, VlmText  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -175,15 +175,14 @@ def test_one_prefill_serves_everything(language):
 
 
 @torch.no_grad()
-def test_both_text_sides_give_features_of_the_same_shape(language):
+def test_the_conditioner_gives_features_as_a_text_encoder_does_and_sees(language):
     pictures, text = observation(language)
-    encoder = torch.nn.Embedding(language.config.words, language.config.text_width, padding_idx=0)
-    for side in (T5Text(encoder), VlmText(language)):
-        features = side.features(text, pictures)
-        assert features.shape == (*text.shape, language.config.text_width)
-        assert (features[text == 0] == 0).all() and (features[text != 0].abs().amax(-1) > 0).all()
-    other = VlmText(language).features(text, 255 - pictures)
-    assert (other - VlmText(language).features(text, pictures)).abs().max() > 1e-4
+    features, other = (
+        language.conditioner.features(language.prefill(shown, text), text) for shown in (pictures, 255 - pictures)
+    )
+    assert features.shape == (*text.shape, language.config.text_width)
+    assert (features[text == 0] == 0).all() and (features[text != 0].abs().amax(-1) > 0).all()
+    assert (other - features).abs().max() > 1e-4
 
 
 @torch.no_grad()
@@ -201,7 +200,7 @@ def test_the_language_side_of_a_network_has_its_views_eyes_and_text_width():
     small = beside(NETWORKS["small"])
     assert (small.text_width, small.vision.keypoints, small.vision.image) == (256, 96, 64)
     assert beside(NETWORKS["nano"]) == preset("nano")
-    assert beside(NETWORKS["wan2.2-5b"]) == preset("qwen2.5-vl-3b")
+    assert beside(NETWORKS["wan2.2-5b"]) == dataclasses.replace(preset("qwen2.5-vl-3b"), picture_side=704)
     assert {config.language for config in NETWORKS.values()} <= set(PRESETS)
 
 
@@ -234,8 +233,8 @@ def test_the_nano_preset_is_small():
         (lambda la, p, t: la.prefill(p, t.int()), "int64; found .* int32"),
         (lambda la, p, t: la.prefill(p, t[:1]), "one batch size; found 2 and 1"),
         (lambda la, p, t: la.latents(la.prefill(p, t), 9), "latents must be 1 to 8; found 9"),
-        (lambda la, p, t: la.explain(torch.zeros(1, 4, 5), ("a",)), r"latents must be \(B, K, 24\)"),
-        (lambda la, p, t: la.explain(torch.zeros(1, 4, 24), ("a",)), "must have .* words; found 1"),
+        (lambda la, p, t: la.explain(torch.zeros(1, 4, 5), WordList(("a",))), r"latents must be \(B, K, 24\)"),
+        (lambda la, p, t: la.explain(torch.zeros(1, 4, 24), WordList(("a",))), "must have .* words; found 1"),
         (lambda la, p, t: preset("giant"), "one of nano, qwen2.5-vl-3b; found 'giant'"),
         (lambda la, p, t: tiny_config(relay=4), "relay must lie inside 4 layers; found 4"),
         (lambda la, p, t: tiny_config(sections=(2, 2, 3)), "sections must add up to 6"),
@@ -249,3 +248,17 @@ def test_bad_input_says_what_was_expected(language, call, message):
 
 def test_presets_are_named():
     assert set(PRESETS) == {"nano", "qwen2.5-vl-3b"}
+
+
+@torch.no_grad()
+def test_larger_pictures_are_shrunk_to_what_the_picture_encoder_takes():
+    language = tiny_language(picture_side=64)
+    large = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8)
+    large = large.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    small = shrink(large, 32)
+    assert small.shape == (2, 3, 32, 32, 3) and 0 <= small.min() and small.max() <= 255
+    assert (small - large[:, :, ::2, ::2]).abs().float().mean() < 30, "the same scene"
+    text = observation(language)[1]
+    assert language.prefill(large, text).seen.shape == tiny_language().prefill(large[:, :, ::2, ::2], text).seen.shape
+    with pytest.raises(SpecError, match=r"pictures must be \(B, 3, 64, 64, 3\) uint8; found"):
+        language.prefill(large[:, :, ::2, ::2], text)

@@ -15,6 +15,7 @@ from language_fixtures import observation, tiny_language  # noqa: E402
 from wallwm_model.deploy.language import trace_language  # noqa: E402
 from wallwm_model.deploy.weights import WeightFile, read_part  # noqa: E402
 from wallwm_model.engines.explain import explain  # noqa: E402
+from wallwm_model.lexicon import WordList  # noqa: E402
 from wallwm_model.network.language.graphs import Explain, Reason  # noqa: E402
 from wallwm_model.wording import vocabulary  # noqa: E402
 
@@ -71,7 +72,7 @@ def test_explain_agrees_and_reads_the_same_text(language, folder):
     pictures, text = observation(language, batch=1)
     latents = language.latents(language.prefill(pictures, text))
     tokens = torch.randint(0, 60, (1, language.config.reason_length))
-    wanted, words = Explain(language)(latents, tokens).numpy(), vocabulary()
+    wanted, words = Explain(language)(latents, tokens).numpy(), WordList(vocabulary())
     for engine in engines(folder / "explain.onnx"):
         found = engine({"latents": latents.numpy(), "tokens": tokens.numpy()})["logits"]
         np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)

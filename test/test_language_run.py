@@ -13,15 +13,23 @@ pytest.importorskip("transformers")
 pytest.importorskip("onnxscript")
 
 import tiny_training  # noqa: E402
+from public_fixtures import add_presets, write_public, write_qwen, write_tokenizer  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from test_train_distributed import SCRIPT, finished  # noqa: E402
 
 from wallwm_model.data.generate import generate  # noqa: E402
 from wallwm_model.deploy import export  # noqa: E402
 from wallwm_model.deploy.language import load_language, reasoning  # noqa: E402
-from wallwm_model.errors import BundleError, SpecError, WallWMError  # noqa: E402
+from wallwm_model.engines.torch_engine import engine_of  # noqa: E402
+from wallwm_model.errors import BundleError, CaptionError, SpecError, WallWMError  # noqa: E402
+from wallwm_model.lexicon import Qwen  # noqa: E402
 from wallwm_model.network.config import preset  # noqa: E402
+from wallwm_model.network.language.config import beside  # noqa: E402
+from wallwm_model.network.language.model import Language  # noqa: E402
+from wallwm_model.network.language.public import load_public  # noqa: E402
 from wallwm_model.network.model import WallWM  # noqa: E402
+from wallwm_model.policy import Policy  # noqa: E402
+from wallwm_model.preprocess import Observation, network_images  # noqa: E402
 from wallwm_model.spec import ModelSpec  # noqa: E402
 from wallwm_model.train import language_data, language_recipes  # noqa: E402
 from wallwm_model.train.cli import prepare, train  # noqa: E402
@@ -29,6 +37,7 @@ from wallwm_model.train.language_data import MomentDataset  # noqa: E402
 from wallwm_model.train.language_pool import Pool  # noqa: E402
 from wallwm_model.train.language_run import build  # noqa: E402
 from wallwm_model.train.loop import stage_tensors  # noqa: E402
+from wallwm_model.train.public import PublicWeights  # noqa: E402
 from wallwm_model.wording import vocabulary  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -203,3 +212,76 @@ def test_what_is_missing_is_named(data, trained, fresh, tmp_path):
     (out / "video-ema.safetensors").unlink()
     with pytest.raises(WallWMError, match="a trained video tower needs"):
         learn(data, out, ("backbone",))
+
+
+def test_a_language_side_on_public_models_learns_speaks_and_acts(data, fresh, tmp_path, monkeypatch):
+    """Towers on public Wan weights beside Qwen: its stages, then every text route, and the reasoning in words."""
+    add_presets(monkeypatch)
+    name, out = "wan2.2-tiny", tmp_path / "out"
+    public = PublicWeights(write_public(name, tmp_path / "wan"), *write_qwen(tmp_path))
+    train(name, data, out, stages=("video", "action"), steps=1, processes=1, weights=PublicWeights(public.wan))
+    with pytest.raises(SpecError, match=r"needs the folder of a public Qwen checkpoint \(--backbone\); found none"):
+        train(name, data, out, stages=("vlm",), steps=2, processes=1)
+    with pytest.raises(SpecError, match="stages beside a public backbone and reader are vlm, staircase; found reader"):
+        train(name, data, out, stages=("reader",), steps=2, processes=1)
+    train(name, data, out, stages=("vlm", "staircase"), steps=2, processes=1, weights=public)
+
+    model, spec = export.load_trained(out)
+    language = load_language(out, model.config)
+    theirs = load_file(next(public.backbone.glob("*.safetensors")))["model.layers.1.mlp.up_proj.weight"]
+    assert torch.equal(language.backbone.layers[1].mlp.up_proj.weight, theirs.half().float())
+    spec = reasoning(spec, language)
+    assert (spec.language, spec.words, spec.tokens("vlm")) == ("qwen", (), (20, 151936))
+    assert spec.tokenizers == ("tokenizer.json", "tokenizer-language.json")
+
+    rng = np.random.default_rng(0)
+    shots = [
+        {camera.name: rng.integers(0, 255, (64, 64, 3), dtype=np.uint8) for camera in spec.cameras}
+        for _ in range(1 + spec.history_pictures)
+    ]
+    seen = Observation(shots[0], np.asarray(spec.normalisation.mean), 0, history=tuple(shots[1:]))
+    task = "put the red cube on the white pad with the left arm"
+    for conditioner in ("words", "vlm"):
+        policy = Policy(engine_of(model, language, spec), conditioner=conditioner)
+        assert policy.unified(seen, task).actions.shape == (spec.chunk_steps, 14)
+    chunk = policy.unified(seen, task, "staircase")
+    latents = language.latents(language.prefill(*looked_at(spec, seen, task)))
+    assert policy.explain(chunk) == language.explain(latents, spec.lexicon)[0]
+    with pytest.raises(CaptionError, match="a text must have 1 to 20 tokens; found 21"):
+        policy.unified(seen, "reach " * 21, "staircase")
+
+
+def looked_at(spec, seen, text):
+    """Pictures and ids as the engine gives them to the language side."""
+    tokens = torch.from_numpy(spec.tokenise(text, "staircase"))[None]
+    return torch.from_numpy(network_images(seen, spec))[None], tokens
+
+
+def test_reasoning_goes_through_qwens_tokenizer_and_back(tmp_path):
+    said = Qwen(write_tokenizer(tmp_path))
+    ids = said.reason("the red cube is on the table near left", 12)
+    assert ids[9:] == [said.end, 0, 0] and said.text(ids) == "the red cube is on the table near left"
+    assert said.caption("reach", 3).tolist()[1:] == [0, 0]
+    with pytest.raises(CaptionError, match="a text must have 1 to 2 tokens; found 3"):
+        said.reason("the red cube", 3)
+    shouted = tmp_path / "shouted.json"
+    shouted.write_text(said.file.read_text().replace("<pad>", "!"))  # as in Qwen's own
+    with pytest.raises(CaptionError, match="may not have the mark '!'; found it in 'reach !'"):
+        Qwen(shouted).caption("reach !", 9)
+
+
+def test_weights_that_are_no_qwen_are_refused(tmp_path, monkeypatch):
+    add_presets(monkeypatch)
+    backbone, reader = write_qwen(tmp_path)
+    config = beside(preset("wan2.1-tiny"))
+    for first, second, said in (
+        (reader, reader, "must hold the tensors of this Qwen2_5_VLModel; found .* missing: "),
+        (backbone, tmp_path, "found none in"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            load_public(Language(config), first, second)
+    wide = dataclasses.replace(config.reader, ffn=48)
+    with pytest.raises(SpecError, match="found .* of another shape: layers.0.mlp"):
+        load_public(Language(dataclasses.replace(config, reader=wide)), backbone, reader)
+    with pytest.raises(SpecError, match="only language sides of Qwen's sizes start from public weights"):
+        load_public(Language(beside(preset("tiny"))), backbone, reader)

@@ -11,6 +11,7 @@ from wallwm_model import captions
 from wallwm_model.data.reasoning import Story, reason, region
 from wallwm_model.engines.explain import explain, next_caption
 from wallwm_model.errors import CaptionError, EngineError
+from wallwm_model.lexicon import WordList
 from wallwm_model.sim.robot import HOME
 from wallwm_model.sim.scene import TASKS, sample_scene
 from wallwm_model.wording import END, decode, encode, readable, vocabulary
@@ -121,19 +122,19 @@ def test_marks_stand_close_to_their_words_for_people():
 def test_explain_reads_words_up_to_the_end():
     ids = encode("the red cube is on the table", WORDS, LENGTH)
     assert (
-        explain(speaking(ids), np.zeros((4, 16), np.float32), WORDS, LENGTH) == "the red cube is on the table"
+        explain(speaking(ids), np.zeros((4, 16), np.float32), WordList(WORDS), LENGTH) == "the red cube is on the table"
     )
     assert END in WORDS
 
 
 def test_explain_refuses_what_it_cannot_read():
     with pytest.raises(EngineError, match=r"must be \(K, W\) float32; found \(4,\)"):
-        explain(speaking([1]), np.zeros(4, np.float32), WORDS, LENGTH)
+        explain(speaking([1]), np.zeros(4, np.float32), WordList(WORDS), LENGTH)
     with pytest.raises(EngineError, match="finite logits"):
         explain(
             lambda _: {"logits": np.full((1, LENGTH, len(WORDS)), np.nan)},
             np.zeros((4, 16), np.float32),
-            WORDS,
+            WordList(WORDS),
             LENGTH,
         )
 
@@ -142,7 +143,7 @@ def test_next_caption_is_the_likeliest_words():
     ids = encode("retract the left arm", WORDS, 6)
     logits = np.full((6, len(WORDS)), -9.0, np.float32)
     logits[np.arange(6), ids] = 9.0
-    text, sure = next_caption(logits, WORDS)
+    text, sure = next_caption(logits, WordList(WORDS))
     assert text == "retract the left arm" and 0.99 < sure <= 1.0
     with pytest.raises(EngineError, match="next-event logits must be finite"):
-        next_caption(logits[:, :3], WORDS)
+        next_caption(logits[:, :3], WordList(WORDS))

@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 from language_fixtures import moments, observation, tiny_language  # noqa: E402
 
 from wallwm_model.errors import BundleError, SpecError  # noqa: E402
+from wallwm_model.lexicon import WordList  # noqa: E402
 from wallwm_model.network.caption import CaptionEncoder  # noqa: E402
 from wallwm_model.train.language import LanguageStage  # noqa: E402
 from wallwm_model.train.language_recipes import PARTS, STAGES, LanguageRecipe  # noqa: E402
@@ -76,7 +77,7 @@ def test_a_memorised_text_is_read_back_word_for_word():
             stage.advance(batch)
     words = vocabulary()
     prefix = language.prefill(batch.pictures, batch.instruction)
-    assert language.explain(language.latents(prefix), words) == [
+    assert language.explain(language.latents(prefix), WordList(words)) == [
         decode(row, words) for row in batch.reason.tolist()
     ]
     assert stage.validate([batch]) == {"tokens": 1.0, "exact": 1.0}

@@ -26,6 +26,7 @@ from wallwm_model.preprocess import Observation  # noqa: E402
 from wallwm_model.spec import ModelSpec  # noqa: E402
 from wallwm_model.train.cli import make_spec, prepare, train  # noqa: E402
 from wallwm_model.train.loop import beginning, build  # noqa: E402
+from wallwm_model.train.public import PublicWeights  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -105,7 +106,7 @@ def test_a_model_on_public_weights_learns_and_acts_in_both_modes(name, data, tmp
     from wallwm_model.engines.torch_engine import engine_of
 
     public, out = write_public(name, tmp_path / "public"), tmp_path / "out"
-    train(name, data, out, stages=("video", "action"), steps=2, processes=1, weights=public)
+    train(name, data, out, stages=("video", "action"), steps=2, processes=1, weights=PublicWeights(public))
     model, spec = load_trained(out)
     assert (spec.text, spec.vocabulary, spec.patches) == ("umt5", (), SMALL[name].grid)
     fresh = beginning(spec, out)
@@ -162,7 +163,7 @@ def test_a_bundle_without_its_tokenizer_is_refused(tmp_path):
     for name in ("model.safetensors", "text.onnx", "observe.onnx", "act.onnx"):
         (tmp_path / name).write_bytes(b"")
     write_manifest(tmp_path)
-    with pytest.raises(SpecError, match="must list tokenizer.json for its text encoder umt5; found none"):
+    with pytest.raises(SpecError, match="must list tokenizer.json, which its specification needs; found none"):
         verify(tmp_path)
     write_tokenizer(tmp_path)
     write_manifest(tmp_path)
@@ -174,14 +175,14 @@ def test_a_bundle_without_its_tokenizer_is_refused(tmp_path):
     [
         ("wan2.1-tiny", None, r"needs the folder of its public Wan checkpoint \(--weights\); found none"),
         ("wan2.1-tiny", "nowhere", "found no folder .*nowhere"),
-        ("wan2.1-tiny", "", r"must hold tokenizer/tokenizer.json; found none in"),
+        ("wan2.1-tiny", "", "must hold its tokenizer, .*tokenizer.json; found none"),
         ("nano", "", "model nano trains from nothing and takes no public weights; found"),
     ],
 )
 def test_public_weights_that_are_missing_or_not_wanted_are_refused(name, weights, said, data, tmp_path):
     folder = None if weights is None else tmp_path / weights
     with pytest.raises(SpecError, match=said):
-        prepare(name, data, tmp_path / "out", folder)
+        prepare(name, data, tmp_path / "out", PublicWeights(folder))
     assert not (tmp_path / "out" / "spec.json").exists()
 
 
@@ -197,7 +198,7 @@ def test_weights_of_another_size_or_none_are_refused(tmp_path):
 
 def test_a_training_whose_public_weights_are_gone_says_so(data, tmp_path):
     public = write_public("wan2.1-tiny", tmp_path / "public")
-    prepare("wan2.1-tiny", data, tmp_path / "out", public)
+    prepare("wan2.1-tiny", data, tmp_path / "out", PublicWeights(public))
     public.rename(tmp_path / "moved")
     spec = ModelSpec.load(tmp_path / "out" / "spec.json")
     with pytest.raises(SpecError, match="a checkpoint must be a folder with .*; found no folder .*public"):
@@ -209,5 +210,5 @@ def test_a_specification_follows_its_preset(data):
     assert (spec.patches, spec.latent, spec.caption_length) == ((2, 2), (48, 4, 4), 512)
     with pytest.raises(SpecError, match="text encoder of model nano must be umt5, as its network's; found words"):
         WallWM(SMALL["wan2.1-tiny"], dataclasses.replace(spec_for(SMALL["wan2.1-tiny"]), text="words"))
-    with pytest.raises(SpecError, match="need tokenizer.json beside its spec.json; found no folder"):
+    with pytest.raises(SpecError, match="need a tokenizer beside its spec.json; found no folder"):
         spec.tokenise(REACH)

@@ -10,7 +10,7 @@ from pathlib import Path
 from wallwm_model.errors import BundleError, SpecError
 from wallwm_model.onnx_file import GraphFile, read
 from wallwm_model.spec import ModelSpec
-from wallwm_model.subwords import FILE as TOKENIZER
+from wallwm_model.subwords import FILE, LANGUAGE_FILE
 
 MANIFEST = "bundle.json"
 CARD = "README.md"  # the model card: for people, may be edited, is not hashed
@@ -21,7 +21,7 @@ REQUIRED = ("spec.json", WEIGHTS, "text.onnx", "observe.onnx", f"{ACT}.onnx")
 BUNDLE_VERSION = 2
 # A bundle from elsewhere must not fill the memory before its hashes are known.
 MOST_FILES = 64
-LARGEST = {TOKENIZER: 1 << 26, ".json": 1 << 22, ".onnx": 1 << 31, ".npz": 1 << 26, ".png": 1 << 26}  # bytes; protobuf ends at 2 GiB
+LARGEST = {FILE: 1 << 26, LANGUAGE_FILE: 1 << 26, ".json": 1 << 22, ".onnx": 1 << 31, ".npz": 1 << 26, ".png": 1 << 26}  # bytes; protobuf ends at 2 GiB
 BLOCK = 1 << 20  # read at once [bytes]
 
 
@@ -116,8 +116,8 @@ def verify(folder: Path) -> ModelSpec:
             )
     try:
         spec = ModelSpec.load(folder / "spec.json")
-        if spec.text != "words" and TOKENIZER not in files:
-            raise SpecError(f"{folder / MANIFEST} must list {TOKENIZER} for its text encoder {spec.text}; found none")
+        if missing := [name for name in spec.tokenizers if name not in files]:
+            raise SpecError(f"{folder / MANIFEST} must list {missing[0]}, which its specification needs; found none")
         return spec
     except SpecError:
         raise

@@ -166,7 +166,7 @@ class Policy:
         return Look(
             network_images(observation, spec),
             network_state(observation, spec),
-            spec.tokenise(text),
+            spec.tokenise(text, more["route"]),
             mask=observation.sight_mask,
             **more,
         )

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wallwm_model import subwords
+from wallwm_model import captions, subwords
 from wallwm_model.camera_spec import CameraSpec
 from wallwm_model.errors import SpecError
+from wallwm_model.lexicon import Lexicon, Qwen, WordList
 from wallwm_model.poses import quaternion_columns
 
 SPEC_VERSION = 1
@@ -24,6 +25,7 @@ MODES = ("event", "unified")
 SOURCES = ("instruction", "atomic", "staircase")
 CONDITIONERS = ("words", "vlm")
 TEXTS = ("words", "umt5")
+LANGUAGES = ("words", "qwen")
 TIME_MAPS = ("keyframe", "anchored", "symmetric")
 # Share of a fixed chunk that is carried out before the next one takes over. With a half, the nano dithers between events:
 # docs/training.md has the figures.
@@ -87,7 +89,9 @@ class ModelSpec:
         words: of the language side, in id order, those of `vocabulary` first; none where it has no such side.
         reason_length: longest reasoning text, its end included [words].
         text: what encodes captions, `words` (of `vocabulary`) or `umt5`.
-        tokenizer: UMT5's `tokenizer.json`, beside the `spec.json` that was loaded; no part of the specification.
+        language: what the language side's texts are made of: the list `words`, or tokens of `qwen`.
+        language_length: longest caption or instruction of the language side; 0: `caption_length`.
+        folder: where the `spec.json` that was loaded lies, with its tokenizers; no part of the specification.
     """
 
     name: str
@@ -117,8 +121,10 @@ class ModelSpec:
     words: tuple[str, ...] = ()
     reason_length: int = 0
     text: str = "words"
+    language: str = "words"
+    language_length: int = 0
     version: int = SPEC_VERSION
-    tokenizer: Path | None = field(default=None, compare=False, repr=False)
+    folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         size = len(self.joints)
@@ -138,7 +144,8 @@ class ModelSpec:
                 )
         if unified and not 0 < self.chunk_steps <= self.horizon:
             raise SpecError(f"chunk_steps must be 1 to horizon={self.horizon}; found {self.chunk_steps}")
-        for name, valid in (("action_space", ACTION_SPACES), ("time_map", TIME_MAPS), ("text", TEXTS)):
+        single = (("action_space", ACTION_SPACES), ("time_map", TIME_MAPS), ("text", TEXTS), ("language", LANGUAGES))
+        for name, valid in single:
             if getattr(self, name) not in valid:
                 raise SpecError(f"{name} must be one of {', '.join(valid)}; found {getattr(self, name)!r}")
         if self.action_space == "end_effector_pose" and not self.quaternions:
@@ -155,6 +162,10 @@ class ModelSpec:
         known = len(self.vocabulary)
         if "staircase" not in self.sources and "vlm" not in self.conditioners and not self.words:
             return
+        if self.language == "qwen":
+            if self.reason_length < 1:
+                raise SpecError("a language side needs reasoning texts of 1 token or more; found 0")
+            return
         if self.words[:known] != self.vocabulary or self.reason_length < 1:
             raise SpecError(
                 f"a language side needs words that begin with the {known} of the vocabulary, and reasoning texts "
@@ -167,9 +178,29 @@ class ModelSpec:
         return quaternion_columns(self.joints) if self.action_space == "end_effector_pose" else ()
 
     @property
-    def ids(self) -> int:
-        """How many ids captions and instructions may have, padding included."""
-        return subwords.UMT5_IDS if self.text == "umt5" else max(len(self.vocabulary), len(self.words))
+    def reasons(self) -> bool:
+        """Whether the model has a language side."""
+        return self.reason_length > 0
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """What texts of the language side are made of."""
+        return Qwen(self._beside(subwords.LANGUAGE_FILE)) if self.language == "qwen" else WordList(self.words)
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """Files that must lie beside `spec.json`."""
+        needed = {subwords.FILE: self.text == "umt5", subwords.LANGUAGE_FILE: self.language == "qwen"}
+        return tuple(name for name, wanted in needed.items() if wanted)
+
+    def tokens(self, route: str) -> tuple[int, int]:
+        """Length of a text on a route (`engines.base.Route`), and how many ids there are, padding included."""
+        if route != "words" and self.reasons:
+            return self.language_length or self.caption_length, self.lexicon.size
+        return self.caption_length, subwords.UMT5_IDS if self.text == "umt5" else len(self.vocabulary)
+
+    def _beside(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / name
 
     @property
     def step_s(self) -> float:
@@ -205,7 +236,7 @@ class ModelSpec:
     def to_json(self) -> str:
         """The specification as JSON, with the hash of its normalisation."""
         body = dataclasses.asdict(self) | {"normalisation_hash": self.normalisation_hash}
-        del body["tokenizer"]
+        del body["folder"]
         return json.dumps(body, indent=2) + "\n"
 
     @classmethod
@@ -224,8 +255,8 @@ class ModelSpec:
             raise SpecError(f"spec.json must have version {SPEC_VERSION}; found {found}")
         pinned = body.pop("normalisation_hash", None)
         try:
-            if "tokenizer" in body:
-                raise KeyError("tokenizer")
+            if "folder" in body:
+                raise KeyError("folder")
             body["cameras"] = tuple(map(CameraSpec.from_body, body["cameras"]))
             body["normalisation"] = Normalisation(**{k: tuple(v) for k, v in body["normalisation"].items()})
             for name in ("joints", "vocabulary", "modes", "patches", "latent", "sources",
@@ -244,21 +275,24 @@ class ModelSpec:
 
     @classmethod
     def load(cls, path: Path) -> ModelSpec:
-        """Read a `spec.json`; the tokenizer that it may need lies beside it."""
+        """Read a `spec.json`; tokenizers that it may need lie beside it."""
         if not path.is_file():
             raise SpecError(f"expected a spec.json at {path}; found none")
-        spec = cls.from_json(path.read_text())
-        return spec if spec.text == "words" else dataclasses.replace(spec, tokenizer=path.parent / subwords.FILE)
+        return dataclasses.replace(cls.from_json(path.read_text()), folder=path.parent)
 
-    def tokenise(self, caption: str) -> np.ndarray:
-        """Caption -> ids of its words or tokens (caption_length,) int64, padded with 0.
+    def tokenise(self, caption: str, route: str = "words") -> np.ndarray:
+        """Caption or instruction -> ids of its words or tokens, int64, padded with 0; `tokens` says how many.
+
+        Args:
+            route: to the words' own encoder, or `vlm` or `staircase`: to the language side.
 
         Raises:
             CaptionError: a word outside the vocabulary, an empty or an overlong caption.
             SpecError: no tokenizer beside the specification of a model that needs one.
         """
+        length, _ = self.tokens(route)
+        if route != "words" and self.language == "qwen":
+            return self.lexicon.caption(caption, length)
         if self.text == "umt5":
-            return subwords.tokenise(caption, self.tokenizer, self.caption_length)
-        from wallwm_model.captions import tokenise
-
-        return tokenise(caption, self.vocabulary, self.caption_length)
+            return subwords.tokenise(caption, self._beside(subwords.FILE), length)
+        return captions.tokenise(caption, self.vocabulary, length)

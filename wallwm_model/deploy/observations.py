@@ -64,12 +64,13 @@ def looks_of(
     pictures = [dict(zip(cameras, frames[k])) for k in (*before, moment)]
     seen = Observation(pictures[-1], state, 0, history=tuple(pictures[:-1]))
     basic = network_images(seen, spec), network_state(seen, spec), spec.tokenise(caption)
+    told = *basic[:2], spec.tokenise(caption, "staircase")
     if "event" in spec.modes:
         yield Look(*basic)
     if "unified" in spec.modes:
         yield Look(*basic, history=network_history(seen, spec), chunk=1)
     if "staircase" in spec.sources:
-        yield Look(*basic, history=network_history(seen, spec), chunk=1, route="staircase")
+        yield Look(*told, history=network_history(seen, spec), chunk=1, route="staircase")
 
 
 def noise(spec: ModelSpec, seed: int) -> Iterator[Look]:

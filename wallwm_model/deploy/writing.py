@@ -100,8 +100,8 @@ def write(source: Source, out: Path, options: Options, say: Say = lambda text: N
     out.mkdir(parents=True, exist_ok=True)
     clear(out)
     (out / "spec.json").write_text(spec.to_json())
-    if spec.tokenizer is not None:
-        shutil.copy(spec.tokenizer, out / spec.tokenizer.name)
+    for name in spec.tokenizers:
+        shutil.copy(spec.folder / name, out / name)
     numbers = write_graphs(source, out, options.precision, found.graphs if found else None)
     opset = max(g.opset_import[0].version for g in (found.graphs if found else source.graphs).values())
     facts = facts | {

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from wallwm_model.errors import EngineError
+from wallwm_model.lexicon import Lexicon
 from wallwm_model.thought import Stop
-from wallwm_model.wording import END, decode
 
 Graph = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def explain(
-    graph: Graph, latents: np.ndarray, words: tuple[str, ...], length: int, stop: Stop = lambda: False
+    graph: Graph, latents: np.ndarray, lexicon: Lexicon, length: int, stop: Stop = lambda: False
 ) -> str:
     """The text of reasoning latents, by greedy decoding; empty if `stop` said so before it was complete.
 
@@ -22,8 +22,8 @@ def explain(
         graph: the `explain` graph: latents (1, K_c, W) f32, tokens (1, length) int64 -> logits (1,
             length, words).
         latents: (K_c, W) f32, from the `reason` graph.
-        words: the language side's word list.
-        length: longest text [words].
+        lexicon: of the language side.
+        length: longest text [words or tokens].
         stop: asked before each word.
 
     Raises:
@@ -36,25 +36,25 @@ def explain(
         if stop():
             return ""
         logits = graph({"latents": latents[None], "tokens": tokens})["logits"]
-        if logits.shape != (1, length, len(words)) or not np.isfinite(logits[0, index]).all():
+        if logits.shape != (1, length, lexicon.size) or not np.isfinite(logits[0, index]).all():
             raise EngineError(
-                f"the explain graph must give finite logits {(1, length, len(words))}; found {logits.shape}, "
+                f"the explain graph must give finite logits {(1, length, lexicon.size)}; found {logits.shape}, "
                 f"finite: {bool(np.isfinite(logits).all())}"
             )
         tokens[0, index] = logits[0, index].argmax()
-        if words[tokens[0, index]] == END:
+        if tokens[0, index] == lexicon.end:
             break
-    return decode(tokens[0], words)
+    return lexicon.text(tokens[0])
 
 
-def next_caption(logits: np.ndarray, words: tuple[str, ...]) -> tuple[str, float]:
+def next_caption(logits: np.ndarray, lexicon: Lexicon) -> tuple[str, float]:
     """The caption that next-event logits (L, words) stand for, and how sure they are of its least sure word.
 
     Raises:
         EngineError: another word list, or logits that are not finite.
     """
-    if logits.ndim != 2 or logits.shape[1] != len(words) or not np.isfinite(logits).all():
-        raise EngineError(f"next-event logits must be finite, (L, {len(words)}); found {logits.shape}")
+    if logits.ndim != 2 or logits.shape[1] != lexicon.size or not np.isfinite(logits).all():
+        raise EngineError(f"next-event logits must be finite, (L, {lexicon.size}); found {logits.shape}")
     share = np.exp(logits - logits.max(1, keepdims=True))
     share /= share.sum(1, keepdims=True)
-    return decode(logits.argmax(1), words), float(share.max(1).min())
+    return lexicon.text(logits.argmax(1)), float(share.max(1).min())

@@ -89,5 +89,6 @@ def reduced(spec: ModelSpec) -> ModelSpec:
         sources=tuple(source for source in spec.sources if source != "staircase"),
         conditioners=("words",),
         words=(),
+        language="words",
         reason_length=0,
     )

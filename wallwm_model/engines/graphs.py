@@ -31,7 +31,7 @@ class GraphEngine(Engine):
     def __init__(self, name: str, spec: ModelSpec, graphs: Mapping[str, Graph]):
         self.name, self.spec, self._graphs = name, spec, dict(graphs)
         self._lengths = sorted(int(graph[4:]) for graph in graphs if graph.startswith("act_"))
-        missing = [graph for graph in ("reason", "explain") if spec.words and graph not in graphs]
+        missing = [graph for graph in ("reason", "explain") if spec.reasons and graph not in graphs]
         if missing:
             raise EngineError(
                 f"model {spec.name} must have the graphs reason and explain; {missing[0]} is missing"
@@ -57,7 +57,7 @@ class GraphEngine(Engine):
         if not reasoned:
             return Context(tensors, look.state, remaining)
         latents = reasoned["latents"][0] if look.route == "staircase" else None
-        following, _ = next_caption(reasoned["caption"][0], self.spec.words)
+        following, _ = next_caption(reasoned["caption"][0], self.spec.lexicon)
         return Context(tensors, look.state, remaining, latents, following)
 
     def act(
@@ -111,7 +111,7 @@ class GraphEngine(Engine):
         def graph(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return self._run("explain", inputs)
 
-        return explain(graph, latents, spec.words, spec.reason_length, stop)
+        return explain(graph, latents, spec.lexicon, spec.reason_length, stop)
 
     def through(self, wrap: Callable[[str, Graph], Graph]) -> GraphEngine:
         """The same engine with every graph, by its name, as `wrap` makes it."""

@@ -68,10 +68,11 @@ def read_look(body: Mapping[Any, Any], spec: ModelSpec) -> Look:
     """
     views, height, width = _pictures(spec)
     patches = views * spec.patches[0] * spec.patches[1]
-    tokens = fields.array(body, "tokens", (None,), np.int64)
-    if len(tokens) != spec.caption_length or not ((tokens >= 0) & (tokens < spec.ids)).all():
+    route = fields.text(body, "route", "words", ROUTES)
+    tokens, (length, ids) = fields.array(body, "tokens", (None,), np.int64), spec.tokens(route)
+    if len(tokens) != length or not ((tokens >= 0) & (tokens < ids)).all():
         raise WireError(
-            f"tokens must be {spec.caption_length} word ids, 0 to {spec.ids - 1}; found {tokens[:32].tolist()}"
+            f"tokens must be {length} word ids, 0 to {ids - 1}; found {tokens[:32].tolist()}"
         )
     past = (views, spec.history_pictures, height, width, 3)
     return Look(
@@ -81,7 +82,7 @@ def read_look(body: Mapping[Any, Any], spec: ModelSpec) -> Look:
         mask=fields.array(body, "mask", (patches, patches), np.bool_, optional=True),
         history=fields.array(body, "history", past, np.uint8, optional=True),
         chunk=fields.whole(body, "chunk", 0, 2**31, default=0),
-        route=fields.text(body, "route", "words", ROUTES),
+        route=route,
     )
 
 

@@ -78,7 +78,7 @@ def read_network(folder: Path, spec: ModelSpec) -> tuple[WallWM, Language | None
         )
     model = WallWM(preset(spec.preset), spec)
     _fill(model, read_part(folder / WEIGHTS, ""), folder)
-    if not spec.words:
+    if not spec.reasons:
         return model.eval().requires_grad_(False), None
     language = Language(beside(model.config))
     _fill(language, read_part(folder / WEIGHTS, PART), folder)

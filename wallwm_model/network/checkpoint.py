@@ -78,13 +78,14 @@ def check_shapes(
         if name in found and tuple(found[name]) != tuple(expected[name])
     ]
     parts = [("missing", missing), ("not expected", unexpected), ("of another shape", wrong)]
-    said = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in parts if names]
+    said = [f"{len(names)} {kind}: {listed(names)}" for kind, names in parts if names]
     if said:
         size, all_said = len(expected), "; ".join(said)
         raise SpecError(f"{what} must hold the {size} tensors of this architecture; found {all_said}")
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The first few of some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wallwm_model.errors import WallWMError
 from wallwm_model.train.cli import train
+from wallwm_model.train.public import PublicWeights
 
 
 def main() -> int:
@@ -23,7 +24,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="optimiser steps; the recipe's if not given")
     parser.add_argument("--processes", type=int, default=1, help="how many to start, where torchrun does not")
     parser.add_argument("--shard", action="store_true", help="spread one model over all processes (FSDP)")
-    parser.add_argument("--weights", type=Path, help="folder of the public checkpoint of a model of Wan's sizes")
+    for name, what in (("weights", "Wan pipeline"), ("backbone", "Qwen2.5-VL"), ("reader", "Qwen2.5")):
+        parser.add_argument(f"--{name}", type=Path, help=f"folder of the public {what} that the model starts from")
     given = parser.parse_args()
     for name in ("steps", "processes"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
@@ -31,7 +33,8 @@ def main() -> int:
     try:
         train(
             given.model, given.data, given.out or Path("runs") / f"train-{given.model}", stages=tuple(given.stages.split(",")), steps=given.steps,
-            processes=given.processes, sharded=given.shard, weights=given.weights,
+            processes=given.processes, sharded=given.shard, 
+            weights=PublicWeights(given.weights, given.backbone, given.reader),
         )  # fmt: skip
     except WallWMError as error:
         print(f"wallwm train, process {os.environ.get('RANK', '0')}: {error}", file=sys.stderr)

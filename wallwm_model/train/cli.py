@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from wallwm_model.captions import vocabulary
 from wallwm_model.errors import SpecError, WallWMError
 from wallwm_model.spec import ACTION_SPACES, MODES, SOURCES, CameraSpec, ModelSpec, Normalisation
-from wallwm_model.subwords import FILE as TOKENIZER
 from wallwm_model.subwords import UMT5_LENGTH
+from wallwm_model.train.public import NONE, PublicWeights, link
 
 if TYPE_CHECKING:
     from wallwm_model.train.recipes import TrainConfig
@@ -109,14 +108,14 @@ def sim_cameras(names: list[str], size: int) -> tuple[CameraSpec, ...]:
 
 def train(
     name: str, data: Path, out: Path, *, stages: tuple[str, ...], steps: int | None, processes: int,
-    sharded: bool = False, weights: Path | None = None,
+    sharded: bool = False, weights: PublicWeights = NONE,
 ) -> None:  # fmt: skip
     """Train `name` on `data`, stage by stage, resuming whatever lies in `out`.
 
     Args:
         processes: how many to start; under torchrun its processes are used instead.
         sharded: spread weights and optimiser state over the processes (FSDP).
-        weights: folder of the public checkpoint that a model of Wan's sizes starts from; told once.
+        weights: checkpoints that a model of Wan's sizes starts from; each has to be told once.
 
     Raises:
         SpecError: unknown model, a stage that it does not have, a stage whose predecessors are not trained, or files in `out` that
@@ -174,11 +173,11 @@ def _spawned(rank: int, refusal: Path, work: Callable[..., None], *args) -> None
         raise
 
 
-def prepare(name: str, data: Path, out: Path, weights: Path | None = None) -> None:
+def prepare(name: str, data: Path, out: Path, weights: PublicWeights = NONE) -> None:
     """Write the model's specification, once; check that what is there is this model's.
 
     Args:
-        weights: see `train`; `out` gets a link to it, and a copy of its tokenizer.
+        weights: see `train`.
 
     Raises:
         SpecError: `out` belongs to another model, or public weights that are missing or not wanted.
@@ -189,42 +188,16 @@ def prepare(name: str, data: Path, out: Path, weights: Path | None = None) -> No
     from wallwm_model.train.recipes import RECIPES
 
     recipe, path = RECIPES[name], out / "spec.json"
-    if world()[0] == 0 and not path.is_file():
+    if path.is_file() and (found := ModelSpec.load(path).name) != name:
+        raise SpecError(f"{out} must hold a training of {name}; found one of {found}: choose another --out")
+    if world()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
-        link_public(name, recipe.preset, out, weights)
-        stages = recipe.stages.values()
-        spec = make_spec(name, recipe.preset, data, recipe.action_space, stages)
-        replace_file(path, lambda new: new.write_text(spec.to_json()))
+        link(name, recipe.preset, out, weights)
+        if not path.is_file():
+            stages = recipe.stages.values()
+            spec = make_spec(name, recipe.preset, data, recipe.action_space, stages)
+            replace_file(path, lambda new: new.write_text(spec.to_json()))
     wait()
-    spec = ModelSpec.load(path)
-    if spec.name != name:
-        raise SpecError(f"{out} must hold a training of {name}; found one of {spec.name}: choose another --out")
-
-
-def link_public(name: str, preset: str, out: Path, weights: Path | None) -> None:
-    """Let a training know its public checkpoint.
-
-    Raises:
-        SpecError: see `prepare`.
-    """
-    from wallwm_model.network.checkpoint import sub_folder
-    from wallwm_model.network.config import preset as sizes_of
-    from wallwm_model.train.recipes import PUBLIC
-
-    if not sizes_of(preset).public:
-        if weights is not None:
-            raise SpecError(f"model {name} trains from nothing and takes no public weights; found {weights}")
-        return
-    if weights is None or not weights.is_dir():
-        found = "none" if weights is None else f"no folder {weights}"
-        raise SpecError(f"model {name} needs the folder of its public Wan checkpoint (--weights); found {found}")
-    tokenizer = sub_folder(weights, "tokenizer") / TOKENIZER
-    if not tokenizer.is_file():
-        raise SpecError(f"a public Wan checkpoint must hold tokenizer/{TOKENIZER}; found none in {weights}")
-    shutil.copy(tokenizer, out / TOKENIZER)
-    link = out / PUBLIC
-    link.unlink(missing_ok=True)
-    link.symlink_to(weights.resolve(), target_is_directory=True)
 
 
 def worker(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wallwm_model.captions import UNSEEN_PAIRS, tokenise
+from wallwm_model.captions import UNSEEN_PAIRS, mirror
 from wallwm_model.data.mirror import mirror_frames, mirror_sample
 from wallwm_model.data.reasoning import Story, reason
 from wallwm_model.data.samples import SampleSet
 from wallwm_model.errors import SpecError
+from wallwm_model.lexicon import Lexicon, WordList
 from wallwm_model.sim.scene import sample_scene
-from wallwm_model.wording import encode, vocabulary
+from wallwm_model.wording import vocabulary
 
 HELD_OUT = 0.03  # share of episodes kept for validation, the same ones as for the towers
 CLEAR = 0.75  # later than this share of an event, pictures look like the next one
@@ -49,22 +51,46 @@ class Moments:
         return replace(self, **moved)
 
 
+class Texts:
+    """Texts as ids, and their mirror images beside them: (2, length), each encoded once."""
+
+    def __init__(self, lexicon: Lexicon, text_length: int, reason_length: int):
+        self._lexicon, self._lengths, self._known = lexicon, (text_length, reason_length), {}
+
+    def caption(self, text: str) -> np.ndarray:
+        """Of a caption or an instruction."""
+        return self._both(text, self._lexicon.caption, self._lengths[0])
+
+    def reason(self, text: str) -> np.ndarray:
+        """Of a reasoning text."""
+        return self._both(text, self._lexicon.reason, self._lengths[1])
+
+    def _both(self, text: str, encode: Callable, length: int) -> np.ndarray:
+        if (text, length) not in self._known:
+            self._known[text, length] = np.array([encode(side, length) for side in (text, mirror(text))], np.int64)
+        return self._known[text, length]
+
+
 class MomentDataset:
     """Every clear moment of a data folder, in words.
+
+    Args:
+        lexicon: what the texts are made of; None: the list of words.
+        text_length, reason_length: see `LanguageConfig`.
 
     Attributes:
         start: rows that are the start of an event.
     """
 
     def __init__(
-        self, folder: Path, *, held_out: bool = False, text_length: int = 16, reason_length: int = 44
-    ):
+        self, folder: Path, *, held_out: bool = False, text_length: int = 16, reason_length: int = 44,
+        lexicon: Lexicon | None = None,
+    ):  # fmt: skip
         self.samples = SampleSet(folder)
         columns, moments, meta = self.samples.columns, self.samples.moments, self.samples.meta
         self.horizon, every = meta["horizon"], meta["frame_steps"]
         rank = (columns["seed"].astype(np.uint64) * np.uint64(2654435761)) % np.uint64(1000)
-        self.words, stories, rows = vocabulary(), {}, []
-        encoded: dict[str, list[int]] = {}
+        texts, stories, rows = Texts(lexicon or WordList(vocabulary()), text_length, reason_length), {}, []
         for row in np.flatnonzero((rank < 1000 * HELD_OUT) == held_out):
             key = (str(columns["task"][row]), int(columns["seed"][row]))
             if key not in stories:
@@ -72,29 +98,20 @@ class MomentDataset:
             story, length, caption = stories[key], int(columns["length"][row]), str(columns["caption"][row])
             if (story.scene.cube, story.scene.pad) in UNSEEN_PAIRS:
                 continue
-            instruction = tokenise(story.instruction(), self.words, text_length)
-            wanted = tokenise(caption, self.words, text_length)
+            instruction, wanted = texts.caption(story.instruction()), texts.caption(caption)
             for frame in range(int(columns["n_frames"][row]) - 1):
                 if frame * every > CLEAR * length:
                     break
                 at = int(columns["first"][row]) + frame
                 said = reason(story.at(caption, moments["ground_xyz"][at], moments["state"][at]))
-                if said not in encoded:
-                    encoded[said] = encode(said, self.words, reason_length)
-                rows.append((at, frame, length - frame * every, instruction, wanted, encoded[said]))
+                rows.append((at, frame, length - frame * every, instruction, wanted, texts.reason(said)))
         if not rows:
             whose = "held-out tasks" if held_out else "tasks to train on"
             raise SpecError(f"language stages need moments of {whose}; found none in {folder}")
         at, frame, remaining, instruction, caption, said = zip(*rows)
         self.at, self.remaining = np.array(at), np.array(remaining, np.float32) / self.horizon
-        self.instruction, self.caption, self.said = (
-            np.array(x, np.int64) for x in (instruction, caption, said)
-        )
+        self.texts = tuple(np.array(x, np.int64) for x in (instruction, caption, said))  # (N, 2, length) each
         self.start = np.flatnonzero(np.array(frame) == 0)
-        swap = np.arange(len(self.words))
-        left, right = self.words.index("left"), self.words.index("right")
-        swap[[left, right]] = right, left
-        self.swap = swap
 
     def __len__(self) -> int:
         return len(self.at)
@@ -107,8 +124,7 @@ class MomentDataset:
         places = {
             k: np.where(flip.reshape(-1, *[1] * (v.ndim - 1)), mirrored[k], v) for k, v in places.items()
         }
-        texts = (self.instruction[rows], self.caption[rows], self.said[rows])
-        texts = (torch.from_numpy(np.where(flip[:, None], self.swap[t], t)) for t in texts)
+        texts = (torch.from_numpy(text[rows, flip.astype(np.int64)]) for text in self.texts)
         return Moments(
             None if seen is not None else self.pictures(rows, flip),
             *texts,

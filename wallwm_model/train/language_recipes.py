@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from wallwm_model.train.recipes import within
 
-# backbone    pre-training of the stand-in backbone (for public weights there is no loader yet)
-# reader      pre-training of the stand-in small LM on reasoning texts
+# backbone    pre-training of the stand-in backbone
+# reader      pre-training of the stand-in small LM on reasoning texts; public models take the place of both
 # vlm         stage 3: the conditioner's heads
 # staircase   stage 4: the staircase branch and the projector
 # All else is frozen (method.md, section 6); the backbone's eyes are the video tower's and never train here.
@@ -19,6 +19,7 @@ PARTS = {
 }
 STAGES = tuple(PARTS)
 BUILT_ON = {"vlm": ("backbone",), "staircase": ("backbone", "reader")}  # weights that a stage reads
+PUBLIC_STAGES = ("vlm", "staircase")  # what is left to train where backbone and reader are public models
 NOTES = (4, 8, 16)  # how many notes the reader is pre-trained with
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from wallwm_model.errors import BundleError
 from wallwm_model.network.caption import CaptionEncoder
+from wallwm_model.spec import ModelSpec
 from wallwm_model.wording import vocabulary
 
 
@@ -33,6 +35,27 @@ class EncoderTeacher:
         """(B, L) ids -> features (B, L, text_width), and which rows hold known words only (B,)."""
         ids = self.ids[text]
         return self.encoder(ids.clamp(min=0)), (ids >= 0).all(1)
+
+
+class TokenTeacher:
+    """Features of a frozen UMT5 for texts in the language side's own ids, read and written anew in UMT5's.
+
+    Word k of one need not be word k of the other; the conditioner's mixing layer has to learn that.
+
+    Args:
+        encoder: ids (B, L) -> features (B, L, text_width).
+        spec: of the model, with both tokenizers.
+    """
+
+    def __init__(self, encoder: nn.Module, spec: ModelSpec):
+        self.encoder, self.spec = encoder.eval().requires_grad_(False), spec
+
+    @torch.no_grad()
+    def __call__(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """See `EncoderTeacher`; every row is understood."""
+        said = [self.spec.lexicon.text(row) for row in text.tolist()]
+        ids = torch.from_numpy(np.stack([self.spec.tokenise(words) for words in said])).to(text.device)
+        return self.encoder(ids), torch.ones(len(text), dtype=torch.bool, device=text.device)
 
 
 def bundle_teacher(folder: Path) -> EncoderTeacher:

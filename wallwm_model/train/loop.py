@@ -33,7 +33,8 @@ from wallwm_model.train.losses import (
     video_loss,
 )
 from wallwm_model.train.parallel import Optimiser, broadcast, world
-from wallwm_model.train.recipes import PARTS, PUBLIC, TrainConfig
+from wallwm_model.train.public import WAN
+from wallwm_model.train.recipes import PARTS, TrainConfig
 from wallwm_model.train.sharding import gather, local, put, shard
 from wallwm_model.train.sight import SightTable
 from wallwm_model.train.validate import validate_action, validate_video
@@ -303,7 +304,7 @@ def beginning(spec: ModelSpec, folder: Path) -> WallWM:
     config = preset(spec.preset)
     if not config.public:
         return WallWM(config, spec)
-    return load_public(WallWM(config, spec, awaiting=True), folder / PUBLIC)
+    return load_public(WallWM(config, spec, awaiting=True), folder / WAN)
 
 
 __all__ = ["Stage", "TrainConfig", "beginning", "build", "learning_rate", "run_stage"]

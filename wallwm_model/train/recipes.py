@@ -17,7 +17,6 @@ PARTS = {
     "adapt": ("video.dit", "action"),
     "distill": ("video.dit", "action"),
 }  # fmt: skip
-PUBLIC = "public"  # link in a training's folder to the public checkpoint that it starts from
 STAGES = ("video", "action", "adapt")  # of a training; "distill" makes a student of what they gave
 
 

@@ -1,9 +1,9 @@
 """The frozen vision-language backbone: one prefill of an observation, then any number of readings of its
 cache.
 
-Class and key layout are transformers' Qwen2.5-VL, as those of public checkpoints; nothing here reads one yet. The
-nano backbone is a stand-in of the same family: no public weights are that small, so it is first pre-trained
-here, on instruction and pictures -> reasoning text, and frozen from then on.
+Class and key layout are transformers' Qwen2.5-VL, so that public checkpoints load (`public.py`). The nano backbone is a
+stand-in of the same family: no public weights are that small, so it is first pre-trained here, on instruction
+and pictures -> reasoning text, and frozen from then on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLModel
 
@@ -89,6 +90,8 @@ class Backbone(nn.Module):
 
     def see(self, pictures: Tensor) -> Tensor:
         """(B, V, H, W, 3) uint8 pictures -> (B, V * S, D): all that the text stack gets of them."""
+        if self.config.picture_side:
+            pictures = shrink(pictures, self.config.vision.image)
         return self.sight(self.qwen.visual, pictures).unflatten(0, (-1, self.config.views)).flatten(1, 2)
 
     def read_seen(self, seen: Tensor, text: Tensor) -> Prefix:
@@ -152,7 +155,7 @@ class Backbone(nn.Module):
         return nn.functional.pad(tokens, (0, config.reason_length - tokens.shape[1]))
 
     def _check(self, pictures: Tensor, text: Tensor) -> None:
-        config, side = self.config, self.config.vision.image
+        config, side = self.config, self.config.side
         wanted = (config.views, side, side, 3)
         if pictures.ndim != 5 or tuple(pictures.shape[1:]) != wanted or pictures.dtype != torch.uint8:
             raise SpecError(
@@ -164,6 +167,16 @@ class Backbone(nn.Module):
             raise SpecError(
                 f"pictures and text must have one batch size; found {len(pictures)} and {len(text)}"
             )
+
+
+def shrink(pictures: Tensor, side: int) -> Tensor:
+    """(..., H, W, 3) uint8 -> (..., side, side, 3) float32, still 0 to 255.
+
+    Not rounded: engines would not agree on which way.
+    """
+    flat = pictures.flatten(0, -4).movedim(-1, 1).float()
+    made = F.interpolate(flat, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    return made.movedim(1, -1).unflatten(0, pictures.shape[:-3])
 
 
 def positions(config: LanguageConfig, later: int) -> Tensor:

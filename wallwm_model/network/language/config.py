@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from transformers import Qwen2_5_VLConfig, Qwen2Config
 
+from wallwm_model import lexicon
 from wallwm_model.errors import SpecError
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.wording import END, PICTURE, PICTURE_END, THINK, vocabulary
@@ -72,6 +73,7 @@ class LanguageConfig:
             may be.
         text_length: words of an instruction or caption, L; `reason_length`: of a reasoning text with its end.
         text_width: width of the video tower's text features.
+        picture_side: side of the pictures that come in [px]; 0: `vision.image`. Others are made that size.
     """
 
     vision: VisionConfig
@@ -91,6 +93,7 @@ class LanguageConfig:
     text_length: int = 16
     reason_length: int = 44
     text_width: int = 96
+    picture_side: int = 0
     head_width: int = 128
     theta: float = 1e6
 
@@ -119,6 +122,16 @@ class LanguageConfig:
         for good, message in checks:
             if not good:
                 raise SpecError(message)
+
+    @property
+    def side(self) -> int:
+        """Of the pictures that come in [px]."""
+        return self.picture_side or self.vision.image
+
+    @property
+    def public(self) -> bool:
+        """Whether backbone and reader are public models; else they are stand-ins, pre-trained here."""
+        return self.vision.stem == "patch"
 
     @property
     def picture_tokens(self) -> int:
@@ -185,8 +198,9 @@ PRESETS = {
         ),
         backbone=Transformer(width=2048, layers=36, heads=16, kv_heads=2, ffn=11008),
         reader=Transformer(width=896, layers=24, heads=14, kv_heads=2, ffn=4864),
-        relay=28, sections=(16, 24, 24), words=151936, end=151645, think=151644, picture=151652,
-        picture_end=151653, picture_token=151655,
+        relay=28, sections=(16, 24, 24), words=lexicon.QWEN_IDS, end=lexicon.QWEN_END,
+        think=lexicon.QWEN_THINK, picture=lexicon.QWEN_PICTURE, picture_end=lexicon.QWEN_PICTURE_END,
+        picture_token=lexicon.QWEN_PICTURE_TOKEN,
         most_latents=64, text_length=64, reason_length=256,
         text_width=4096,
         head_width=2048,
@@ -214,4 +228,5 @@ def beside(network: NetworkConfig) -> LanguageConfig:
     config, see = preset(network.language), preset(network.language).vision
     if see.stem == "keypoints":  # its eyes are the video tower's
         see = replace(see, image=network.image, keypoints=network.keypoints)
-    return replace(config, vision=see, views=network.views, text_width=network.text_width)
+    side = 0 if see.image == network.image else network.image
+    return replace(config, vision=see, views=network.views, text_width=network.text_width, picture_side=side)

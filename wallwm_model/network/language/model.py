@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from wallwm_model.errors import SpecError
+from wallwm_model.lexicon import Lexicon
 from wallwm_model.network.language.backbone import Backbone, Prefix
 from wallwm_model.network.language.conditioner import Conditioner, Outlook
 from wallwm_model.network.language.config import LanguageConfig
 from wallwm_model.network.language.reader import Projector, Reader, greedy
 from wallwm_model.network.language.staircase import Staircase
-from wallwm_model.wording import decode
 
 
 class Language(nn.Module):
@@ -41,15 +41,15 @@ class Language(nn.Module):
         """The reasoning (B, K_c, D) as text features for the video tower (B, K_c, text_width)."""
         return self.staircase.features(latents)
 
-    def explain(self, latents: Tensor, words: tuple[str, ...]) -> list[str]:
+    def explain(self, latents: Tensor, lexicon: Lexicon) -> list[str]:
         """The reasoning latents (B, K_c, D) in words, by greedy decoding of the frozen reader.
 
         Raises:
-            SpecError: latents or word list of another size.
+            SpecError: latents or lexicon of another size.
         """
         width = self.config.backbone.width
         if latents.ndim != 3 or latents.shape[2] != width:
             raise SpecError(f"latents must be (B, K, {width}); found {tuple(latents.shape)}")
-        if len(words) != self.config.words:
-            raise SpecError(f"the word list must have {self.config.words} words; found {len(words)}")
-        return [decode(row, words) for row in greedy(self.reader, self.projector(latents)).tolist()]
+        if lexicon.size != self.config.words:
+            raise SpecError(f"the word list must have {self.config.words} words; found {lexicon.size}")
+        return [lexicon.text(row) for row in greedy(self.reader, self.projector(latents)).tolist()]

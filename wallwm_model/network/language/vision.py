@@ -131,11 +131,9 @@ class Sight(nn.Module):
         if self.config.stem == "keypoints":
             return stem(pictures)[:, self.order]
         pictures = pictures.flatten(0, 1)
-        cut = F.unfold(pictures, patch, stride=patch).transpose(1, 2)[
-            :, self.order
-        ]  # a still picture is two frames
-        twice = cut.unflatten(-1, (3, 1, patch * patch)).expand(-1, -1, -1, 2, -1)
-        return stem(twice.reshape(-1, 6 * patch * patch)).unflatten(0, (len(pictures), -1))
+        cut = F.unfold(pictures, patch, stride=patch).transpose(1, 2)[:, self.order]
+        # A still picture is two frames alike. Qwen's kernels cover a patch each: its convolution is a product.
+        return F.linear(cut, stem.proj.weight.sum(2).flatten(1))
 
     def block(self, block: nn.Module, hidden: Tensor, bias: Tensor | None) -> Tensor:
         """One block over (N, S, D)."""
