@@ -20,7 +20,7 @@ from model_fixtures import small_model, small_spec  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 
 from wallwm_model import golden  # noqa: E402
-from wallwm_model.bundle import MANIFEST, WEIGHTS, verify_graphs  # noqa: E402
+from wallwm_model.bundle import CARD, MANIFEST, WEIGHTS, verify_graphs  # noqa: E402
 from wallwm_model.deploy import observations, quantise, sensitivity  # noqa: E402
 from wallwm_model.deploy.check import check  # noqa: E402
 from wallwm_model.deploy.export import convert, from_bundle, source_of  # noqa: E402
@@ -208,8 +208,11 @@ def test_steps_go_into_the_specification(tmp_path):
 
 
 def test_a_bundle_that_is_replaced_leaves_no_graph_behind(tmp_path):
-    folder = copy(bundle_of_lengths((16, 64)), tmp_path)
-    convert(bundle(), folder, Options())
+    folder, said = copy(bundle_of_lengths((16, 64)), tmp_path), []
+    (folder / CARD).write_text("a card that somebody wrote")
+    convert(bundle(), folder, Options(), say=said.append)
+    assert said[-1] == f"{folder / CARD} was there and stays as it is: see that it is true of the new bundle"
+    assert (folder / CARD).read_text() == "a card that somebody wrote"
     graphs = set(verify_graphs(bundle()))
     assert set(verify_graphs(folder)) == {path.stem for path in folder.glob("*.onnx")} == graphs
     (folder / "of_somebody_else.onnx").write_bytes(b"kept")

@@ -115,6 +115,8 @@ def write(source: Source, out: Path, options: Options, say: Say = lambda text: N
     if found is not None:
         facts["quantisation"] = report(found, options, looks, seen)
     write_manifest(out, **facts)
+    if (out / CARD).exists():
+        say(f"{out / CARD} was there and stays as it is: see that it is true of the new bundle")
     _finish(out, looks, answers, facts)
 
 

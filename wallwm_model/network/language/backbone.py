@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLModel
 
-from wallwm_model.errors import SpecError
+from wallwm_model.network.checks import expect, expect_batches
 from wallwm_model.network.language.config import LanguageConfig
 from wallwm_model.network.language.layers import FORBIDDEN, Cache, Rotary, causal, run_layer
 from wallwm_model.network.language.vision import KeypointStem, Sight
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
             text: (B, L) int64 word ids, 0 = padding.
 
         Raises:
-            SpecError: other shapes or types.
+            SpecError: other shapes or types, or a word that has no id.
         """
         self._check(pictures, text)
         return self.read_seen(self.see(pictures), text)
@@ -156,17 +156,9 @@ class Backbone(nn.Module):
 
     def _check(self, pictures: Tensor, text: Tensor) -> None:
         config, side = self.config, self.config.side
-        wanted = (config.views, side, side, 3)
-        if pictures.ndim != 5 or tuple(pictures.shape[1:]) != wanted or pictures.dtype != torch.uint8:
-            raise SpecError(
-                f"pictures must be (B, {', '.join(map(str, wanted))}) uint8; found {_shown(pictures)}"
-            )
-        if text.ndim != 2 or text.shape[1] != config.text_length or text.dtype != torch.int64:
-            raise SpecError(f"text must be (B, {config.text_length}) int64; found {_shown(text)}")
-        if len(text) != len(pictures):
-            raise SpecError(
-                f"pictures and text must have one batch size; found {len(pictures)} and {len(text)}"
-            )
+        expect("pictures", pictures, ("B", config.views, side, side, 3), "uint8")
+        expect("text", text, ("B", config.text_length), "int64", low=0, high=config.words - 1)
+        expect_batches(pictures=pictures, text=text)
 
 
 def shrink(pictures: Tensor, side: int) -> Tensor:
@@ -193,7 +185,3 @@ def positions(config: LanguageConfig, later: int) -> Tensor:
         start += grid + 2
     tail = config.text_length + 1 + later
     return torch.cat([*parts, (torch.arange(tail) + start).expand(3, -1)], dim=1)
-
-
-def _shown(value: Tensor) -> str:
-    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
