@@ -86,6 +86,16 @@ def test_public_weights_fill_what_awaits_them(name, tmp_path):
     assert found.dtype == torch.float32 and found[0, :4].any() and not found[0, 4:].any()
 
 
+def test_public_weights_go_where_the_rest_of_the_model_is_made(tmp_path):
+    """As under torchrun on GPUs, where the default device is one; the meta device stands in for it here."""
+    sizes = SMALL["wan2.1-tiny"]
+    folder, model = write_public("wan2.1-tiny", tmp_path), WallWM(SMALL["wan2.1-tiny"], spec_for(sizes), awaiting=True)
+    with torch.device("meta"):
+        load_public(model, folder)
+    assert {p.device.type for part in ("dit", "codec", "captions") for p in getattr(model.video, part).parameters()} == {"meta"}
+    assert not any(p.is_meta for p in model.action.parameters())
+
+
 def test_the_state_of_a_whole_model_depends_on_the_caption_and_the_past(tmp_path):
     name = "wan2.2-tiny"
     sizes = SMALL[name]

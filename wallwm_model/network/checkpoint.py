@@ -91,17 +91,17 @@ def listed(names: list[str]) -> str:
 
 
 def assign(model: nn.Module, name: str, value: Tensor) -> None:
-    """Put `value` where parameter or buffer `name` is, which may still be on the meta device."""
+    """Put `value` where parameter or buffer `name` is; if that is still on the meta device, on the default device."""
     owner, _, leaf = name.rpartition(".")
     module = model.get_submodule(owner)
     old = getattr(module, leaf)
     if not old.is_meta:
         with torch.no_grad():
             old.copy_(value)
-    elif isinstance(old, nn.Parameter):
-        setattr(module, leaf, nn.Parameter(value, requires_grad=old.requires_grad))
-    else:
-        setattr(module, leaf, value)
+        return
+    value = value.to(torch.get_default_device())
+    kept = nn.Parameter(value, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else value
+    setattr(module, leaf, kept)
 
 
 def read_weights(model: nn.Module, folder: Path, *, tied: frozenset[str] | set[str] = frozenset()) -> None:
