@@ -97,6 +97,7 @@ def write_tokenizer(folder: Path) -> Path:
     words = ["<pad>", "</s>", "<unk>", *vocabulary()[1:]]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.add_special_tokens(words[:2])
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     folder.mkdir(parents=True, exist_ok=True)
     made.save(str(folder / "tokenizer.json"))

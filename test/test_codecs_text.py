@@ -106,7 +106,7 @@ def test_a_preset_gets_its_codec(name):
 
 
 def test_a_codec_that_does_not_fit_the_tower_is_refused():
-    wrong = NetworkConfig(codec="wan2.1", latent_channels=48)
+    wrong = NetworkConfig(codec="wan2.1", latent_channels=48, text="umt5")
     with pytest.raises(SpecError, match=r"codec wan2.1, \(16, 8\); found \(48, 8\)"), torch.device("meta"):
         build_codec(wrong)
 
@@ -189,10 +189,19 @@ def test_captions_become_padded_tokens(tmp_path):
     reach, cube = (vocabulary().index(word) + 2 for word in ("reach", "cube"))
     assert tokenise("reach  cube", file, 5).tolist() == [reach, cube, 1, 0, 0]
     assert encoder().features(torch.from_numpy(tokenise("reach cube", file, 5))[None]).shape == (1, 5, 32)
-    with pytest.raises(CaptionError, match="may have 3 tokens; found 4"):
+    with pytest.raises(CaptionError, match="must have 1 to 2 tokens; found 3"):
         tokenise("reach the cube", file, 3)
-    with pytest.raises(CaptionError, match="at least 1 word"):
+    with pytest.raises(CaptionError, match="1 to 2 tokens; found 0"):
         tokenise("  ", file, 3)
+    for mark in ("<pad>", "</s>"):
+        with pytest.raises(CaptionError, match=f"may not have the mark '{mark}'; found it in 'reach {mark} cube'"):
+            tokenise(f"reach {mark} cube", file, 9)
+    other = tmp_path / "other"
+    file.write_text(write_tokenizer(other).read_text().replace('"reach"', '"grab"'))
+    assert tokenise("grab cube", file, 5)[0] == reach, "a file that was replaced is read anew"
+    file.write_text(file.read_text().replace(f'"cube": {cube}', '"cube": 1000000'))
+    with pytest.raises(SpecError, match="ids of .*tokenizer.json must be below 256384; found 1000000"):
+        tokenise("cube", file, 5)
 
 
 def test_folders_without_tokenizer_are_refused(tmp_path):

@@ -14,16 +14,17 @@ from model_fixtures import small_spec  # noqa: E402
 from public_fixtures import SMALL, add_presets, write_public, write_tokenizer  # noqa: E402
 from train_fixtures import write_data  # noqa: E402
 
-from wallwm_model.deploy.export import load_trained  # noqa: E402
+from wallwm_model.deploy.export import load_trained, source_of  # noqa: E402
 from wallwm_model.deploy.sessions import session  # noqa: E402
 from wallwm_model.deploy.tracing import trace  # noqa: E402
-from wallwm_model.errors import CaptionError, SpecError  # noqa: E402
-from wallwm_model.network.config import NetworkConfig, preset  # noqa: E402
+from wallwm_model.errors import BundleError, CaptionError, SpecError  # noqa: E402
+from wallwm_model.network.config import PRESETS, NetworkConfig, preset  # noqa: E402
 from wallwm_model.network.model import WallWM, network_pictures  # noqa: E402
 from wallwm_model.network.presets import is_new, load_public, parameters  # noqa: E402
 from wallwm_model.policy import Policy  # noqa: E402
 from wallwm_model.preprocess import Observation  # noqa: E402
 from wallwm_model.spec import ModelSpec  # noqa: E402
+from wallwm_model.train import distill_run  # noqa: E402
 from wallwm_model.train.cli import make_spec, prepare, train  # noqa: E402
 from wallwm_model.train.loop import beginning, build  # noqa: E402
 from wallwm_model.train.public import PublicWeights  # noqa: E402
@@ -131,7 +132,7 @@ def test_a_model_on_public_weights_learns_and_acts_in_both_modes(name, data, tmp
     assert policy.event(seen, REACH, 1.0).actions.shape == (20, 14)
     assert policy.unified(seen, REACH).actions.shape == (spec.chunk_steps, 14)
     assert policy.imagine(seen, REACH, euler_steps=2).shape == (3, 4 * spec.imagined_frames, 64, 64, 3)
-    with pytest.raises(CaptionError, match="may have 512 tokens; found 601"):
+    with pytest.raises(CaptionError, match="must have 1 to 511 tokens; found 600"):
         policy.event(seen, "reach " * 600)
 
 
@@ -222,3 +223,56 @@ def test_a_specification_follows_its_preset(data):
         WallWM(SMALL["wan2.1-tiny"], dataclasses.replace(spec_for(SMALL["wan2.1-tiny"]), text="words"))
     with pytest.raises(SpecError, match="need a tokenizer beside its spec.json; found no folder"):
         spec.tokenise(REACH)
+
+
+def test_a_training_keeps_to_the_public_weights_that_it_began_with(data, tmp_path):
+    name, out = "wan2.1-tiny", tmp_path / "out"
+    first, second = write_public(name, tmp_path / "first"), write_public(name, tmp_path / "second")
+    prepare(name, data, out, PublicWeights(first))
+    for again in (first, out / "public"):
+        prepare(name, data, out, PublicWeights(again))
+        assert (out / "public").samefile(first)
+    with pytest.raises(SpecError, match="must go on from .*first; found .*second: choose another --out"):
+        prepare(name, data, out, PublicWeights(second))
+
+
+def test_a_student_has_its_teachers_public_weights(data, tmp_path):
+    name, teacher, student = "wan2.1-tiny", tmp_path / "teacher", tmp_path / "student"
+    train(
+        name, data, teacher, stages=("video", "action"), steps=1, processes=1,
+        weights=PublicWeights(write_public(name, tmp_path / "public")),
+    )  # fmt: skip
+    distill_run.prepare(teacher, student, 2)
+    spec = ModelSpec.load(student / "spec.json")
+    assert spec.euler_steps == 2 and spec.tokenise(REACH).shape == (512,)
+    assert build(spec, student, "distill").config.public
+
+
+def test_data_of_another_size_leaves_nothing_behind(data, tmp_path, monkeypatch):
+    larger = dataclasses.replace(SMALL["wan2.1-tiny"], image=96)
+    monkeypatch.setitem(PRESETS, "wan2.1-tiny", larger)
+    public = PublicWeights(write_public("wan2.1-tiny", tmp_path / "public"))
+    with pytest.raises(SpecError, match=r"must have 96 px \(`wallwm data sim --size`\); found 64 in"):
+        prepare("wan2.1-tiny", data, tmp_path / "out", public)
+    assert not (tmp_path / "out" / "spec.json").exists()
+
+
+def test_models_too_large_for_a_graph_are_refused_before_they_are_traced(monkeypatch):
+    monkeypatch.undo()
+    sizes = preset("wan2.1-1.3b")
+    with torch.device("meta"):
+        model = WallWM(sizes, spec_for(sizes))
+    with pytest.raises(BundleError, match="of the text graph may have 2.1 GB .* found 22.7 GB"):
+        source_of(model, spec_for(sizes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(text="words"), "text umt5 goes with a codec of Wan, words with codec patch; found words with wan2.1"),
+        (dict(patch=3, image=96), "must be a power of 2 from 8 px up; found 8 x 3"),
+    ],
+)
+def test_sizes_that_no_public_checkpoint_has_are_refused(changes, said):
+    with pytest.raises(SpecError, match=said):
+        dataclasses.replace(SMALL["wan2.1-tiny"], **changes)

@@ -21,7 +21,10 @@ REQUIRED = ("spec.json", WEIGHTS, "text.onnx", "observe.onnx", f"{ACT}.onnx")
 BUNDLE_VERSION = 2
 # A bundle from elsewhere must not fill the memory before its hashes are known.
 MOST_FILES = 64
-LARGEST = {FILE: 1 << 26, LANGUAGE_FILE: 1 << 26, ".json": 1 << 22, ".onnx": 1 << 31, ".npz": 1 << 26, ".png": 1 << 26}  # bytes; protobuf ends at 2 GiB
+LARGEST = {
+    FILE: 1 << 26, LANGUAGE_FILE: 1 << 26, ".json": 1 << 22, ".npz": 1 << 26, ".png": 1 << 26,
+    ".onnx": 1 << 31,  # protobuf ends at 2 GiB
+}  # fmt: skip
 BLOCK = 1 << 20  # read at once [bytes]
 
 

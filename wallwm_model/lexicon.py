@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from wallwm_model import captions, wording
-from wallwm_model.errors import CaptionError
-from wallwm_model.subwords import PADDING, read_tokenizer
+from wallwm_model.subwords import PADDING, plain_ids, read_tokenizer
 
 QWEN_IDS = 151_936  # rows of the table of embeddings of Qwen2.5-VL-3B and of Qwen2.5-0.5B
 QWEN_END, QWEN_THINK = 151_645, 151_644  # <|im_end|>, <|im_start|>
@@ -33,7 +32,7 @@ class Lexicon(Protocol):
         """Caption or instruction -> ids (length,) int64, padded.
 
         Raises:
-            CaptionError: empty, too long, or with a word that has no id.
+            CaptionError: empty, too long, or with a word or mark that has no id.
         """
 
     def reason(self, text: str, length: int) -> list[int]:
@@ -78,7 +77,7 @@ class WordList:
 class Qwen:
     """Any text, by the `tokenizer.json` of a public Qwen2.5 checkpoint.
 
-    Qwen's id 0 is an exclamation mark at the start of a word. Here it is padding, so texts may not have one.
+    Qwen's id 0 is an exclamation mark with no space before it. Here it is padding, so texts may not have one.
     """
 
     file: Path | None
@@ -100,13 +99,7 @@ class Qwen:
         return read_tokenizer(self.file).decode([i for i in found if i != PADDING]).strip()
 
     def _ids(self, text: str, most: int) -> list[int]:
-        words = " ".join(text.split())
-        ids = read_tokenizer(self.file).encode(words, add_special_tokens=False).ids
-        if not 0 < len(ids) <= most:
-            raise CaptionError(f"a text must have 1 to {most} tokens; found {len(ids)} in {words[:40]!r}")
-        if PADDING in ids:
-            raise CaptionError(f"a text may not have the mark '!'; found it in {words[:40]!r}")
-        return ids
+        return plain_ids(" ".join(text.split()), self.file, self.size, most)
 
     @staticmethod
     def _padded(ids: list[int], length: int) -> list[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wallwm_model import captions, subwords
+from wallwm_model import captions, subwords, wording
 from wallwm_model.camera_spec import CameraSpec
 from wallwm_model.errors import SpecError
 from wallwm_model.lexicon import Lexicon, Qwen, WordList
@@ -87,7 +87,7 @@ class ModelSpec:
         sources: where unified mode's text can come from: `instruction`, `atomic`, `staircase`.
         conditioners: what can encode a caption or instruction: `words` (the T5 path), `vlm` (beside the pictures).
         words: of the language side, in id order, those of `vocabulary` first; none where it has no such side.
-        reason_length: longest reasoning text, its end included [words].
+        reason_length: longest reasoning text, its end included [words, or tokens of Qwen].
         text: what encodes captions, `words` (of `vocabulary`) or `umt5`.
         language: what the language side's texts are made of: the list `words`, or tokens of `qwen`.
         language_length: longest caption or instruction of the language side; 0: `caption_length`.
@@ -158,15 +158,15 @@ class ModelSpec:
         self._check_language()
 
     def _check_language(self) -> None:
-        """Raises SpecError when reasoning is promised without the words for it."""
+        """Raises SpecError when reasoning is promised without the words for it, or the other way round."""
+        if not isinstance(self.language_length, int) or self.language_length < 0:
+            raise SpecError(f"language_length must be 0 or more tokens; found {self.language_length!r}")
+        promised = "staircase" in self.sources or "vlm" in self.conditioners
+        if not (promised or self.words or self.reasons or self.language != "words"):
+            return
         known = len(self.vocabulary)
-        if "staircase" not in self.sources and "vlm" not in self.conditioners and not self.words:
-            return
-        if self.language == "qwen":
-            if self.reason_length < 1:
-                raise SpecError("a language side needs reasoning texts of 1 token or more; found 0")
-            return
-        if self.words[:known] != self.vocabulary or self.reason_length < 1:
+        listed = self.words[:known] == self.vocabulary and wording.END in self.words
+        if not self.reasons or (self.language == "words" and not listed):
             raise SpecError(
                 f"a language side needs words that begin with the {known} of the vocabulary, and reasoning texts "
                 f"of 1 word or more; found {len(self.words)} words and texts of {self.reason_length}"
@@ -198,6 +198,12 @@ class ModelSpec:
         if route != "words" and self.reasons:
             return self.language_length or self.caption_length, self.lexicon.size
         return self.caption_length, subwords.UMT5_IDS if self.text == "umt5" else len(self.vocabulary)
+
+    def said(self, tokens: np.ndarray) -> str:
+        """The way back from `tokenise` on the route `words`."""
+        if self.text == "umt5":
+            return subwords.read_tokenizer(self._beside(subwords.FILE)).decode([int(i) for i in tokens if i])
+        return " ".join(self.vocabulary[i] for i in tokens if i)
 
     def _beside(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / name
@@ -237,6 +243,9 @@ class ModelSpec:
         """The specification as JSON, with the hash of its normalisation."""
         body = dataclasses.asdict(self) | {"normalisation_hash": self.normalisation_hash}
         del body["folder"]
+        for name in ("text", "language", "language_length"):  # as it was before there was a choice
+            if body[name] == type(self).__dataclass_fields__[name].default:
+                del body[name]
         return json.dumps(body, indent=2) + "\n"
 
     @classmethod
@@ -287,7 +296,8 @@ class ModelSpec:
             route: to the words' own encoder, or `vlm` or `staircase`: to the language side.
 
         Raises:
-            CaptionError: a word outside the vocabulary, an empty or an overlong caption.
+            CaptionError: a word outside the vocabulary, a mark that stands for something else, an empty or an overlong
+                caption.
             SpecError: no tokenizer beside the specification of a model that needs one.
         """
         length, _ = self.tokens(route)

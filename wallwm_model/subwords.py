@@ -26,25 +26,44 @@ def tokenise(text: str, file: Path | None, length: int) -> np.ndarray:
     """Caption -> token ids (length,) int64, its end mark included, padded with 0.
 
     Raises:
-        CaptionError: an empty caption, or one that is too long; nothing is cut off silently.
+        CaptionError: an empty caption, one that is too long, or one with a mark of the tokenizer's own; nothing is
+            cut off silently.
         SpecError: no usable tokenizer there, or one whose padding id is not 0.
     """
-    words = " ".join(text.split())
-    if not words:
-        raise CaptionError("a caption must have at least 1 word; found none")
-    tokenizer = read_tokenizer(file)
+    words, tokenizer = " ".join(text.split()), read_tokenizer(file)
     if tokenizer.token_to_id("<pad>") != PADDING:
         found = tokenizer.token_to_id("<pad>")
         raise SpecError(f"the tokenizer's padding <pad> must have id {PADDING}; found {found} in {file}")
-    ids = tokenizer.encode(words).ids
-    if len(ids) > length:
-        raise CaptionError(f"a caption may have {length} tokens; found {len(ids)} in {words[:40]!r}")
+    end = tokenizer.token_to_id("</s>")
+    ids = plain_ids(words, file, UMT5_IDS, length - 1)
     out = np.full(length, PADDING, dtype=np.int64)
-    out[: len(ids)] = ids
+    out[: len(ids) + 1] = [*ids, end]
     return out
 
 
-@lru_cache(maxsize=4)
+def plain_ids(text: str, file: Path | None, size: int, most: int) -> list[int]:
+    """Ids of a text's own tokens.
+
+    Args:
+        size: how many ids the model has.
+        most: tokens that there may be.
+
+    Raises:
+        CaptionError: none, too many, or marks that mean something else to the model, such as padding.
+        SpecError: see `read_tokenizer`; or a tokenizer of more ids.
+    """
+    tokenizer = read_tokenizer(file)
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    if not 0 < len(ids) <= most:
+        raise CaptionError(f"a text must have 1 to {most} tokens; found {len(ids)} in {text[:40]!r}")
+    marks = {PADDING} | {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    if found := sorted(marks.intersection(ids)):
+        raise CaptionError(f"a text may not have the mark {tokenizer.id_to_token(found[0])!r}; found it in {text[:40]!r}")
+    if max(ids) >= size:
+        raise SpecError(f"ids of {file} must be below {size}; found {max(ids)}")
+    return ids
+
+
 def read_tokenizer(file: Path | None) -> Tokenizer:
     """The tokenizer in a file of Hugging Face's `tokenizers`.
 
@@ -53,6 +72,11 @@ def read_tokenizer(file: Path | None) -> Tokenizer:
     """
     if file is None or not file.is_file():
         raise SpecError(f"texts of this model need a tokenizer beside its spec.json; found {file or 'no folder'}")
+    return _read(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, changed: int) -> Tokenizer:
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError:

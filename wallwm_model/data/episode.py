@@ -15,7 +15,7 @@ from wallwm_model.sim.expert import Expert, face_yaw
 from wallwm_model.sim.grammar import parse
 from wallwm_model.sim.robot import CAMERAS
 from wallwm_model.sim.scene import TASKS, sample_scene
-from wallwm_model.sim.simulation import Simulation
+from wallwm_model.sim.simulation import IMAGE_SIZE, Simulation
 
 HORIZON = 64  # longest chunk [steps]
 FRAME_STEPS = 4  # one picture every so many action steps
@@ -46,6 +46,11 @@ class Episode:
     samples: list[dict] = field(default_factory=list)
     tried: list[tuple[str, bool, bool]] = field(default_factory=list)
     success: bool = False
+
+
+def simulation_of(size: int) -> Simulation:
+    """A simulation whose cameras are no smaller than pictures of `size` px, since none is ever enlarged."""
+    return Simulation(max(IMAGE_SIZE, size))
 
 
 def look(sim: Simulation, size: int) -> np.ndarray:

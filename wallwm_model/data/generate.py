@@ -6,6 +6,7 @@ be memory-mapped), `moments.npz` (state and truth at each of the F pictures) and
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ from wallwm_model.data.episode import (
     SLOTS,
     Episode,
     run_episode,
+    simulation_of,
 )
 from wallwm_model.errors import ConfigError, SimulationError
 from wallwm_model.sim.robot import CAMERAS, JOINTS
@@ -124,14 +126,15 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-_SIMULATION: list[Simulation] = []  # one per worker process: building it and its graphics is slow
+@functools.cache  # one per worker process: building it and its graphics is slow
+def _simulation(size: int) -> Simulation:
+    return simulation_of(size)
 
 
 def make_shard(job: Job) -> dict:
     """Run one shard's episodes and write them; returns its summary."""
-    if not _SIMULATION:
-        _SIMULATION.append(Simulation())
-    episodes = [run_episode(_SIMULATION[0], task, seed, job.disturbed, job.size) for task, seed in job.episodes]
+    sim = _simulation(job.size)
+    episodes = [run_episode(sim, task, seed, job.disturbed, job.size) for task, seed in job.episodes]
     samples = [sample for episode in episodes for sample in episode.samples]
     if not samples:
         raise SimulationError(f"at least one event of {job.folder.name} must succeed; found none")

@@ -42,18 +42,18 @@ class SampleSet:
         return len(self.columns["length"])
 
     def frames(self, index: int) -> np.ndarray:
-        """(n_frames, 3, 64, 64, 3) uint8: the key frame, then one every `frame_steps` steps, then the end."""
+        """(n_frames, 3, side, side, 3) uint8: the key frame, then one every `frame_steps` steps, then the end."""
         first, count = int(self.columns["first"][index]), int(self.columns["n_frames"][index])
         return self.pictures(np.arange(first, first + count))
 
     def pictures(self, moments: np.ndarray) -> np.ndarray:
-        """(..., 3, 64, 64, 3) uint8 pictures at the moments (...,) given."""
+        """(..., 3, side, side, 3) uint8 pictures at the moments (...,) given."""
         shard = np.searchsorted(self._offset, moments, side="right") - 1
         found = [self._frames[s][m - self._offset[s]] for s, m in zip(shard.ravel(), moments.ravel())]
         return np.stack(found).reshape(*moments.shape, *found[0].shape)
 
     def key_frames(self, indices: np.ndarray) -> np.ndarray:
-        """(B, 3, 64, 64, 3) uint8 pictures at the start of some samples."""
+        """(B, 3, side, side, 3) uint8 pictures at the start of some samples."""
         return self.pictures(self.columns["first"][indices])
 
     def sample(self, index: int) -> dict:

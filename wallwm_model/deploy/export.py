@@ -25,8 +25,9 @@ from pathlib import Path
 
 import torch
 from onnx import ModelProto
+from torch import nn
 
-from wallwm_model.bundle import WEIGHTS, read_manifest, verify, verify_graphs
+from wallwm_model.bundle import LARGEST, WEIGHTS, read_manifest, verify, verify_graphs
 from wallwm_model.deploy.language import PART, load_language, reasoning, trace_language
 from wallwm_model.deploy.lengths import ANY_LENGTH, ActOfLength, Shapes, check_lengths
 from wallwm_model.deploy.source import read_graphs
@@ -125,18 +126,30 @@ def source_of(
     """A model in memory as graphs, with its weights.
 
     Raises:
-        BundleError: a model that was trained to read more than the engines give it.
+        BundleError: a model that was trained to read more than the engines give it, or one too large for graphs.
     """
     if spec.time_map != "keyframe":
         raise BundleError(
             f"the action tower of a bundle must read keyframes; found a model trained with time_map {spec.time_map}"
         )
     check_lengths(shapes.lengths, spec)
+    check_size({"text": model.video.captions, "observe": model.video, "act": model.action, "reason": language})
     graphs, said = trace_graphs(model, spec, shapes), {}
     if language is not None:
         graphs |= trace_language(language, spec.horizon)
         said = {f"{PART}{name}": value for name, value in language.state_dict().items()}
     return Source(spec, graphs, model.state_dict(), said)
+
+
+def check_size(parts: dict[str, nn.Module | None]) -> None:
+    """Raises BundleError if the weights in a graph, here by its name, would be more than a protobuf may have."""
+    for name, module in parts.items():
+        size = 4 * sum(p.numel() for p in module.parameters()) if module is not None else 0
+        if size > LARGEST[".onnx"]:
+            raise BundleError(
+                f"weights of the {name} graph may have {LARGEST['.onnx'] / 1e9:.1f} GB while it is traced, in fp32; "
+                f"found {size / 1e9:.1f} GB: presets of Wan's full sizes cannot be exported yet"
+            )
 
 
 def from_bundle(folder: Path) -> Source:

@@ -99,10 +99,9 @@ def _of_data(folder: Path, count: int) -> Iterator[tuple]:
 
 
 def _of_simulator(count: int, size: int) -> Iterator[tuple]:
-    from wallwm_model.data.episode import run_episode
-    from wallwm_model.sim.simulation import Simulation
+    from wallwm_model.data.episode import run_episode, simulation_of
 
-    sim, rng, seed = Simulation(), np.random.default_rng(SEED), SEED
+    sim, rng, seed = simulation_of(size), np.random.default_rng(SEED), SEED
     while count > 0:
         episode = run_episode(sim, TASKS[seed % len(TASKS)], seed, size=size)
         seed += 1

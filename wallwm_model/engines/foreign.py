@@ -35,7 +35,7 @@ class ForeignEngine(FarEngine):
         """
         spec = self.spec
         pictures = {camera.name: image for camera, image in zip(spec.cameras, look.images, strict=True)}
-        prompt = " ".join(spec.vocabulary[i] for i in look.tokens if i)
+        prompt = spec.said(look.tokens)
         state = spec.normalisation.decode(look.state)
         observation = {"images": pictures, "state": state, "prompt": prompt}
         reply = self._caller.ask("chunk", observation, self._address.deadline_s)
@@ -90,5 +90,6 @@ def reduced(spec: ModelSpec) -> ModelSpec:
         conditioners=("words",),
         words=(),
         language="words",
+        language_length=0,
         reason_length=0,
     )

@@ -26,7 +26,10 @@ ROUTES = get_args(Route)
 
 def spec_hash(spec: ModelSpec) -> str:
     """SHA-256 of a specification: server and client mean the same by cameras, joints, words and units."""
-    return hashlib.sha256(spec.to_json().encode()).hexdigest()
+    digest = hashlib.sha256(spec.to_json().encode())
+    for name in spec.tokenizers if spec.folder else ():
+        digest.update((spec.folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def greeting(engine: Engine) -> dict[str, Any]:

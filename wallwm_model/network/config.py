@@ -75,10 +75,15 @@ class NetworkConfig:
                 f"image must be a multiple of latent_stride x patch = {self.token_stride} px; found {self.image}"
             )
 
+        if (self.text == "umt5") != (self.codec != "patch"):
+            raise SpecError(
+                f"text umt5 goes with a codec of Wan, words with codec patch; found {self.text} with {self.codec}"
+            )
+
     @property
     def public(self) -> bool:
         """Whether it starts from a public checkpoint of Wan: its DiT, its codec, its text encoder."""
-        return self.text == "umt5" or self.codec != "patch"
+        return self.text == "umt5"
 
     @property
     def token_stride(self) -> int:

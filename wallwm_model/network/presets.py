@@ -13,8 +13,6 @@ from wallwm_model.errors import SpecError
 from wallwm_model.network.checkpoint import Weights, assign, check_shapes, shapes_of, sub_folder
 from wallwm_model.network.config import NetworkConfig
 from wallwm_model.network.model import WallWM
-from wallwm_model.network.umt5 import Umt5Encoder
-from wallwm_model.network.vae import WanCodec
 from wallwm_model.network.video import MultiViewWan
 
 NEW = ("cross_view", "view_angles")  # parts of the names that stock Wan does not have
@@ -82,7 +80,8 @@ def load_public(
 
     Args:
         model: as `WallWM(..., awaiting=True)` makes it, or any of the same sizes.
-        folder: with `transformer`, `vae` and `text_encoder`. UMT5 keeps the type of its file, all else is float32.
+        folder: with `transformer`, `vae` and `text_encoder`. The DiT is float32; the frozen rest, where it awaited its weights,
+            keeps the type of its files.
         progress: see `load_wan`.
 
     Raises:
@@ -92,9 +91,8 @@ def load_public(
     if not model.config.public:
         raise SpecError("only presets of Wan's sizes start from public weights; this one trains from nothing")
     load_wan(video.dit, folder, dtype=torch.float32, progress=progress)
-    for part in (video.codec, video.captions):
-        if isinstance(part, WanCodec | Umt5Encoder):
-            part.load(folder)
+    video.codec.load(folder)
+    video.captions.load(folder)
     return model
 
 

@@ -23,6 +23,7 @@ from wallwm_model.sim.robot import (
 from wallwm_model.sim.scene import Cube, Scene
 
 STEP_S = 0.05  # one action step [s]
+IMAGE_SIZE = 192  # side of a camera's picture [px]
 TICK_S = 0.01  # targets are interpolated and sent this often [s]
 SETTLE_S = 0.3  # physics after a reset, so that everything lies still [s]
 _VIEWS = (*CAMERAS, "overview")
@@ -36,7 +37,7 @@ class Simulation:
         renderer: `auto`, `egl`, `osmesa` or `rays`; graphics start with the first picture.
     """
 
-    def __init__(self, image_size: int = 192, renderer: str = "auto") -> None:
+    def __init__(self, image_size: int = IMAGE_SIZE, renderer: str = "auto") -> None:
         self._renderer_name = rendering.choose(renderer)  # before mujoco is imported
         import mujoco
 

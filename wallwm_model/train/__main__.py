@@ -33,7 +33,7 @@ def main() -> int:
     try:
         train(
             given.model, given.data, given.out or Path("runs") / f"train-{given.model}", stages=tuple(given.stages.split(",")), steps=given.steps,
-            processes=given.processes, sharded=given.shard, 
+            processes=given.processes, sharded=given.shard,
             weights=PublicWeights(given.weights, given.backbone, given.reader),
         )  # fmt: skip
     except WallWMError as error:

@@ -34,7 +34,7 @@ def make_spec(
         stages: settings of its training, which say what it learns to take; None: those of the recipe `nano`.
 
     Raises:
-        SpecError: unknown preset or action space.
+        SpecError: unknown preset or action space, or pictures of another size than the preset's.
     """
     from wallwm_model.network.codec import GROUP
     from wallwm_model.network.config import preset as sizes_of
@@ -50,6 +50,11 @@ def make_spec(
     mean, std = statistics(events) if poses else events.statistics()
     learnt = abilities(NANO.stages.values() if stages is None else stages)
     sizes = sizes_of(preset)
+    if described["frame_size"] != sizes.image:
+        found = described["frame_size"]
+        raise SpecError(
+            f"pictures for preset {preset} must have {sizes.image} px (`wallwm data sim --size`); found {found} in {data}"
+        )
     words = sizes.text == "words"
     return ModelSpec(
         name=name,

@@ -40,7 +40,8 @@ class EncoderTeacher:
 class TokenTeacher:
     """Features of a frozen UMT5 for texts in the language side's own ids, read and written anew in UMT5's.
 
-    Word k of one need not be word k of the other; the conditioner's mixing layer has to learn that.
+    Word k of one need not be word k of the other; the conditioner's mixing layer has to learn that. What is longer in
+    UMT5's ids is left out: the conditioner has nothing there.
 
     Args:
         encoder: ids (B, L) -> features (B, L, text_width).
@@ -55,7 +56,8 @@ class TokenTeacher:
         """See `EncoderTeacher`; every row is understood."""
         said = [self.spec.lexicon.text(row) for row in text.tolist()]
         ids = torch.from_numpy(np.stack([self.spec.tokenise(words) for words in said])).to(text.device)
-        return self.encoder(ids), torch.ones(len(text), dtype=torch.bool, device=text.device)
+        wanted = self.encoder(ids)[:, : text.shape[1]] * (text != 0)[..., None]
+        return wanted, torch.ones(len(text), dtype=torch.bool, device=text.device)
 
 
 def bundle_teacher(folder: Path) -> EncoderTeacher:

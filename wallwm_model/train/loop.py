@@ -208,12 +208,13 @@ def stage_tensors(model: WallWM, stage: str) -> dict[str, Tensor]:
 
     A frozen text encoder is no part of it: its weights stay in the public checkpoint.
     """
-    frozen = ("video.captions",) if model.config.text == "umt5" else ()
+    frozen = "video.captions" if model.config.text == "umt5" else None
+    parts = tuple(f"{part}." for part in PARTS[stage] if part != frozen)
     codec = {k: v for k, v in model.named_buffers() if k.startswith("video.codec")}
     return codec | {
         name: parameter
         for name, parameter in model.named_parameters()
-        if any(f"{name}.".startswith(f"{part}.") for part in PARTS[stage] if part not in frozen)  # a part may be one parameter
+        if f"{name}.".startswith(parts)  # a part may be one parameter
     }
 
 
@@ -258,7 +259,8 @@ def run_stage(
     events = EventDataset(data)
     loader = Loader(events, stage.spec, batch=config.batch, seed=config.seed, rank=rank)
     stage.sight = SightTable(events.samples, stage.spec) if config.loss.sight else None
-    held_out = Loader(EventDataset(data, held_out=True), stage.spec, batch=64, seed=0)
+    many = min(64, 8 * config.batch)  # without gradients there is room for more
+    held_out = Loader(EventDataset(data, held_out=True), stage.spec, batch=many, seed=0)
     device = next(stage.model.parameters()).device
     # A sharded model is put together by all processes, so all of them validate, on the same batches.
     sweep = held_out.sweep(video=stage.looks_ahead, fixed="event" not in stage.spec.modes)

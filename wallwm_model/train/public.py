@@ -9,6 +9,8 @@ from pathlib import Path
 from wallwm_model.errors import SpecError
 from wallwm_model.subwords import FILE, LANGUAGE_FILE
 
+WAN, BACKBONE, READER = "public", "public-backbone", "public-reader"  # links in a training's folder
+
 
 @dataclass(frozen=True)
 class PublicWeights:
@@ -23,21 +25,26 @@ class PublicWeights:
     backbone: Path | None = None
     reader: Path | None = None
 
+    def links(self) -> list[tuple[str, Path]]:
+        """Name of the link in a training's folder and folder, of all that are given."""
+        named = ((WAN, self.wan), (BACKBONE, self.backbone), (READER, self.reader))
+        return [(name, folder) for name, folder in named if folder is not None]
+
 
 NONE = PublicWeights()
-WAN, BACKBONE, READER = "public", "public-backbone", "public-reader"  # links in a training's folder
 
 
 def link(model: str, preset: str, out: Path, weights: PublicWeights) -> None:
     """Let the training of `model` in `out` know its checkpoints; those that it knows need not be told again.
 
     Raises:
-        SpecError: a model that takes none, or a checkpoint that is missing or lacks its tokenizer.
+        SpecError: a model that takes none; a checkpoint that is missing, lacks its tokenizer, or is another one than
+            that which the training began with.
     """
     from wallwm_model.network.checkpoint import sub_folder
     from wallwm_model.network.config import preset as sizes_of
 
-    given = {name: folder for name, folder in vars(weights).items() if folder is not None}
+    given = dict(weights.links())
     if not sizes_of(preset).public:
         if given:
             found = ", ".join(map(str, given.values()))
@@ -46,15 +53,19 @@ def link(model: str, preset: str, out: Path, weights: PublicWeights) -> None:
     for folder in given.values():
         if not folder.is_dir():
             raise SpecError(f"public weights of model {model} must be folders; found no folder {folder}")
+    for name, folder in weights.links():
+        known = out / name
+        if known.exists() and not known.samefile(folder):
+            raise SpecError(f"{out} must go on from {known.resolve()}; found {folder}: choose another --out")
     if weights.wan is None and not (out / WAN).is_dir():
         raise SpecError(f"model {model} needs the folder of its public Wan checkpoint (--weights); found none")
     if weights.wan is not None:
         _copy_tokenizer(sub_folder(weights.wan, "tokenizer"), out / FILE)
     if weights.backbone is not None:
         _copy_tokenizer(weights.backbone, out / LANGUAGE_FILE)
-    for name, folder in zip((WAN, BACKBONE, READER), vars(weights).values(), strict=True):
-        if folder is not None:
-            (out / name).unlink(missing_ok=True)
+    for name, folder in weights.links():
+        if not (out / name).exists():
+            (out / name).unlink(missing_ok=True)  # a link to what is gone
             (out / name).symlink_to(folder.resolve(), target_is_directory=True)
 
 
@@ -73,4 +84,5 @@ def language_folders(out: Path) -> tuple[Path, Path]:
 def _copy_tokenizer(folder: Path, to: Path) -> None:
     if not (folder / FILE).is_file():
         raise SpecError(f"a public checkpoint must hold its tokenizer, {folder / FILE}; found none")
-    shutil.copy(folder / FILE, to)
+    if not to.is_file():
+        shutil.copyfile(folder / FILE, to)

@@ -22,7 +22,7 @@ def sim(
     seed: Annotated[int, typer.Option(help="First seed; those below 100000 are held out.")] = 100_000,
     task: Annotated[str, typer.Option(help="pick_place, handover or both.")] = "both",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of a picture [px], the model's.")] = 64,
+    size: Annotated[int, typer.Option(help="Side of a picture [px], the model's; 32 to 1024.")] = 64,
 ) -> None:
     """Captioned event demonstrations with recovery, in random scenes."""
     from wallwm_model.data import cli

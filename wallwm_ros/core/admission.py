@@ -12,8 +12,12 @@ from wallwm_ros.core.tasks import TaskGoal
 LONGEST_TIMEOUT_S = 3600.0
 
 
-def check_goal(goal: EventGoal | TaskGoal, spec: ModelSpec) -> None:
+def check_goal(goal: EventGoal | TaskGoal, spec: ModelSpec, conditioner: str = "words") -> None:
     """Refuse a goal that the model could not carry out.
+
+    Args:
+        conditioner: what encodes captions and instructions, see `Policy`. A task's instruction must also do for
+            reasoning where the model can reason: the source may change while it waits.
 
     Raises:
         CaptionError: empty caption, or a word that the model has never learnt.
@@ -23,7 +27,9 @@ def check_goal(goal: EventGoal | TaskGoal, spec: ModelSpec) -> None:
         event = isinstance(goal, EventGoal)
         what = "a caption must name an event" if event else "an instruction must name a task"
         raise CaptionError(f"{what}; found an empty one")
-    spec.tokenise(goal.caption)
+    spec.tokenise(goal.caption, conditioner)
+    if isinstance(goal, TaskGoal) and "staircase" in spec.sources:
+        spec.tokenise(goal.caption, "staircase")
     if isinstance(goal, EventGoal):
         _check_time("duration_s", goal.duration_s, spec.horizon * spec.step_s)
     _check_time("timeout_s", goal.timeout_s, LONGEST_TIMEOUT_S)

@@ -125,7 +125,7 @@ class PolicyNode(ManagedNode):
             try:
                 if isinstance(goal, TaskGoal):
                     check_mode(self._setup.engine.spec, "unified")
-                check_goal(goal, self._setup.engine.spec)
+                check_goal(goal, self._setup.engine.spec, self._setup.policy.conditioner)
                 self._serving.modes.submit(goal)
                 return
             except WallWMError as error:

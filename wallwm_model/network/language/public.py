@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel, Qwen2_5_VLModel, Qwen2Model
 
 from wallwm_model.errors import SpecError
@@ -39,10 +40,11 @@ def read(kind: type[PreTrainedModel], folder: Path, config: PreTrainedConfig, *,
             folder, config=config, local_files_only=True, output_loading_info=True,
             ignore_mismatched_sizes=True, dtype=torch.float32,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise SpecError(f"{folder} must hold weights of {kind.__name__}; found: {reason}") from None
-    names = {"missing": info["missing_keys"], "of another shape": [row[0] for row in info["mismatched_keys"]]}
+    more = [name for name in info["unexpected_keys"] if not name.startswith("lm_head.")]
+    names = {"missing": info["missing_keys"], "not expected": more, "of another shape": [row[0] for row in info["mismatched_keys"]]}
     if said := [f"{len(wrong)} {what}: {listed(sorted(wrong))}" for what, wrong in names.items() if wrong]:
         raise SpecError(f"{folder} must hold the tensors of this {kind.__name__}; found {'; '.join(said)}")
     into.load_state_dict(found.state_dict())
