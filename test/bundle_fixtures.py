@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import json
 import shutil
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 from model_fixtures import small_model, small_spec
@@ -14,6 +16,9 @@ from model_fixtures import small_model, small_spec
 from wallwm_model.bundle import MANIFEST, write_manifest
 
 NANO = Path(__file__).resolve().parents[1] / "models" / "nano"
+UNIFIED = {
+    "modes": ("event", "unified"), "sources": ("instruction", "atomic"), "takes_mask": True, "takes_prefix": True,
+}  # fmt: skip
 
 
 def _folder() -> Path:
@@ -29,15 +34,32 @@ def model():
 
 
 @functools.cache
-def bundle(precision: str = "fp32", error: float = 0.05) -> Path:
-    """A bundle of event mode; those of 16 bits are traced, the others made from the one of fp32."""
-    from wallwm_model.deploy.export import convert, source_of
-    from wallwm_model.deploy.writing import Options, write
+def _traced() -> dict:
+    from wallwm_model.deploy.export import trace_graphs
+
+    return trace_graphs(model(), dataclasses.replace(small_spec(), **UNIFIED))
+
+
+def graphs() -> dict:
+    """Copies of all graphs of `model()` in both modes, which nothing but the modes and the shapes change."""
+    return {name: deepcopy(graph) for name, graph in _traced().items()}
+
+
+def bundle(precision: str = "fp32") -> Path:
+    """A bundle of event mode; all others are made from the one of fp32."""
+    return _bundle(precision)  # the same one for who names fp32 and who does not
+
+
+@functools.cache
+def _bundle(precision: str) -> Path:
+    from wallwm_model.deploy.export import convert
+    from wallwm_model.deploy.writing import Options, Source, write
 
     out = _folder() / precision
-    options = Options(precision, observations=3, error=error)
+    options = Options(precision, observations=3, error=0.05)
     if precision == "fp32":
-        write(source_of(model(), small_spec()), out, options)
+        of_events = {name: graph for name, graph in graphs().items() if name != "observe_past"}
+        write(Source(small_spec(), of_events, model().state_dict()), out, options)
     else:
         convert(bundle(), out, options)
     return out
@@ -45,13 +67,14 @@ def bundle(precision: str = "fp32", error: float = 0.05) -> Path:
 
 @functools.cache
 def bundle_of_robots() -> Path:
-    """The same model with graphs of any number of robots."""
-    from wallwm_model.deploy.export import source_of
+    """The same model with graphs of any number of robots; those that imagine are for one in every bundle."""
+    from wallwm_model.deploy.export import from_bundle, trace_acting
     from wallwm_model.deploy.lengths import Shapes
     from wallwm_model.deploy.writing import Options, write
 
-    out = _folder() / "robots"
-    write(source_of(model(), small_spec(), shapes=Shapes(batch=True)), out, Options())
+    out, source = _folder() / "robots", from_bundle(bundle())
+    source.graphs |= trace_acting(model(), small_spec(), Shapes(batch=True))
+    write(source, out, Options())
     return out
 
 

@@ -156,10 +156,10 @@ def test_a_training_step_lowers_the_loss(folder, spec, tmp_path):
     assert errors and all(np.isfinite(v) for v in errors.values())
 
 
-def test_a_pose_bundle_gives_what_the_chunk_message_carries(spec, tmp_path):
+def test_a_pose_bundle_gives_what_the_chunk_message_carries(spec, tmp_path, monkeypatch):
     pytest.importorskip("onnxscript")
     from wallwm_model.bundle import write_manifest
-    from wallwm_model.deploy.export import export_graphs
+    from wallwm_model.deploy import export
     from wallwm_model.engines import load_engine
     from wallwm_model.policy import Policy
     from wallwm_model.preprocess import Observation
@@ -168,7 +168,8 @@ def test_a_pose_bundle_gives_what_the_chunk_message_carries(spec, tmp_path):
     only_events = dataclasses.replace(spec, modes=("event",), sources=())
     model = WallWM(SIZES, only_events).half().float().eval().requires_grad_(False)
     model.action.out.weight.data.normal_(std=0.05)
-    export_graphs(model, only_events, tmp_path)
+    monkeypatch.setattr(export, "trace_imagining", lambda *_: {})  # chunks come of the others alone
+    export.export_graphs(model, only_events, tmp_path)
     (tmp_path / "spec.json").write_text(only_events.to_json())
     write_manifest(tmp_path)
     policy = Policy(load_engine(tmp_path, "onnx", threads=1))
@@ -215,7 +216,7 @@ def test_any_number_of_columns_is_denoised(columns):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("columns", [2, 20, 32])
+@pytest.mark.parametrize("columns", [2, 32])
 def test_any_number_of_columns_is_exported(columns):
     pytest.importorskip("onnxscript")
     import onnxruntime

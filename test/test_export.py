@@ -10,12 +10,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="export needs the training environment")
 pytest.importorskip("onnxscript")
 
-from model_fixtures import small_model, small_spec  # noqa: E402
+import bundle_fixtures  # noqa: E402
+from bundle_fixtures import UNIFIED  # noqa: E402
+from model_fixtures import small_spec  # noqa: E402
 
 from safetensors.torch import load_file  # noqa: E402
 
 from wallwm_model.bundle import write_manifest  # noqa: E402
-from wallwm_model.deploy.export import export_graphs  # noqa: E402
+from wallwm_model.deploy import export  # noqa: E402
 from wallwm_model.deploy.language import reasoning  # noqa: E402
 from wallwm_model.deploy.weights import read_part  # noqa: E402
 from wallwm_model.engines import Look, load_engine  # noqa: E402
@@ -35,11 +37,6 @@ pytestmark = pytest.mark.train
 ENGINES = ("openvino", "onnx")  # the ones of every machine
 
 
-UNIFIED = {
-    "modes": ("event", "unified"), "sources": ("instruction", "atomic"), "takes_mask": True, "takes_prefix": True,
-}  # fmt: skip
-
-
 def untrained_language(model):
     """Off its zero initialisations, so that every path counts; with the eyes of the model's video tower."""
     torch.manual_seed(2)
@@ -54,10 +51,12 @@ def untrained_language(model):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
-    model, spec = small_model(), dataclasses.replace(small_spec(), **UNIFIED)
+    model, spec = bundle_fixtures.model(), dataclasses.replace(small_spec(), **UNIFIED)
     language = untrained_language(model)
     spec = reasoning(spec, language)
-    export_graphs(model.requires_grad_(False), spec, folder, language)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "trace_graphs", lambda *_: bundle_fixtures.graphs())  # once for all tests
+        export.export_graphs(model, spec, folder, language)
     (folder / "spec.json").write_text(spec.to_json())
     write_manifest(folder)
     return folder, model, spec

@@ -174,12 +174,16 @@ def export_graphs(model: WallWM, spec: ModelSpec, out: Path, language: Language 
 
 def trace_graphs(model: WallWM, spec: ModelSpec, shapes: Shapes = ANY_LENGTH) -> dict[str, ModelProto]:
     """Graph name -> ONNX, with the weights still inside; text and chunk length are dynamic axes."""
+    return trace_acting(model, spec, shapes) | trace_imagining(model, spec)
+
+
+def trace_acting(model: WallWM, spec: ModelSpec, shapes: Shapes = ANY_LENGTH) -> dict[str, ModelProto]:
+    """The graphs that a chunk comes of, which may take any number of robots."""
     camera, views = spec.cameras[0], len(spec.cameras)
-    looked = a_look(model, spec)
+    looked, length = a_look(model, spec), any_text(spec)
     tokens = torch.zeros(1, spec.caption_length, dtype=torch.int64)
     tokens[0, 0] = 1
     seen = ["video", "remaining", "positions"]
-    length = {"text": {1: torch.export.Dim("words", min=2, max=max(64, spec.caption_length))}}
     graphs = {
         "text": trace(model.video.captions, {"tokens": tokens}, ["text"], batch=shapes.batch),
         "observe": trace(Observe(model, spec.horizon, past=False), looked, seen, length, batch=shapes.batch),
@@ -188,14 +192,25 @@ def trace_graphs(model: WallWM, spec: ModelSpec, shapes: Shapes = ANY_LENGTH) ->
         past = torch.zeros(1, views, spec.history_pictures, camera.height, camera.width, 3, dtype=torch.uint8)
         whole = Observe(model, spec.horizon, past=True)
         graphs["observe_past"] = trace(whole, looked | {"history": past}, seen, length, batch=shapes.batch)
-    channels, *size = spec.latent
-    latents = torch.zeros(1, views, channels, spec.imagined_frames, *size)
+    return graphs | trace_act(model, spec, shapes)
+
+
+def trace_imagining(model: WallWM, spec: ModelSpec) -> dict[str, ModelProto]:
+    """The graphs that predict video, for one robot."""
+    looked, (channels, *size) = a_look(model, spec), spec.latent
+    latents = torch.zeros(1, len(spec.cameras), channels, spec.imagined_frames, *size)
     seen_first = {name: looked[name] for name in ("images", "text", "mask")}
     dreamed = seen_first | {"noisy": latents, "t": torch.ones(1)}
-    graphs["imagine"] = trace(Imagine(model), dreamed, ["velocity"], length)
     decoded = {"images": looked["images"], "latents": latents}
-    graphs["decode"] = trace(Decode(model), decoded, ["pictures"])
-    return graphs | trace_act(model, spec, shapes)
+    return {
+        "imagine": trace(Imagine(model), dreamed, ["velocity"], any_text(spec)),
+        "decode": trace(Decode(model), decoded, ["pictures"]),
+    }
+
+
+def any_text(spec: ModelSpec) -> dict[str, dict]:
+    """The dynamic axis of an encoded text, see `trace`."""
+    return {"text": {1: torch.export.Dim("words", min=2, max=max(64, spec.caption_length))}}
 
 
 def a_look(model: WallWM, spec: ModelSpec) -> dict[str, torch.Tensor]:
