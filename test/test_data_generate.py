@@ -8,12 +8,13 @@ import pytest
 
 from wallwm_model.captions import mirror
 from wallwm_model.data import generate
-from wallwm_model.data.episode import DISTURBED, HORIZON, SLOTS, run_episode
+from wallwm_model.data.episode import DISTURBED, HORIZON, SLOTS, look, run_episode, simulation_of
 from wallwm_model.data.mirror import mirror_sample
 from wallwm_model.data.samples import SampleSet
 from wallwm_model.errors import ConfigError
 from wallwm_model.sim import kinematics
 from wallwm_model.sim.robot import JOINTS
+from wallwm_model.sim.scene import sample_scene
 from wallwm_model.sim.simulation import Simulation
 
 ARGUMENTS = {"episodes": 3, "seed": 100_000, "task": "both", "workers": 1}
@@ -149,3 +150,19 @@ def test_a_batch_mirrors_like_its_samples(data):
         one = mirror_sample({key: value[i] for key, value in batch.items()})
         for key, value in one.items():
             np.testing.assert_array_equal(mirrored[key][i], value)
+
+
+@pytest.mark.parametrize("size", [48, 256])
+def test_pictures_are_as_large_as_asked(size, tmp_path, monkeypatch):
+    """Above the cameras' usual 192 px they are rendered larger, never enlarged."""
+    monkeypatch.setenv("WALLWM_RENDERER", "rays")
+    sim = simulation_of(size)
+    sim.reset(sample_scene("pick_place", 100_000))
+    assert sim.image_size == max(192, size) and look(sim, size).shape == (3, size, size, 3)
+    (job,) = generate.plan(tmp_path, 1, 100_000, "pick_place", 0.0, size)
+    assert job.size == size
+
+
+def test_pictures_of_no_sensible_size_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="size must be 32 to 1024 px; found 2000"):
+        generate.generate(tmp_path, **ARGUMENTS, size=2000)

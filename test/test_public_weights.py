@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from train_fixtures import write_data  # noqa: E402
 from wallwm_model.deploy.export import load_trained, source_of  # noqa: E402
 from wallwm_model.deploy.sessions import session  # noqa: E402
 from wallwm_model.deploy.tracing import trace  # noqa: E402
+from wallwm_model.engines.messages import spec_hash  # noqa: E402
 from wallwm_model.errors import BundleError, CaptionError, SpecError  # noqa: E402
 from wallwm_model.network.config import PRESETS, NetworkConfig, preset  # noqa: E402
 from wallwm_model.network.model import WallWM, network_pictures  # noqa: E402
@@ -276,3 +278,17 @@ def test_models_too_large_for_a_graph_are_refused_before_they_are_traced(monkeyp
 def test_sizes_that_no_public_checkpoint_has_are_refused(changes, said):
     with pytest.raises(SpecError, match=said):
         dataclasses.replace(SMALL["wan2.1-tiny"], **changes)
+
+
+def test_server_and_client_must_have_the_same_tokenizer(tmp_path):
+    """Ids are all that goes over the wire: they must mean the same on both sides."""
+    spec = spec_for(SMALL["wan2.1-tiny"])
+    for name in ("one", "two", "three"):
+        (write_tokenizer(tmp_path / name).parent / "spec.json").write_text(spec.to_json())
+    other = tmp_path / "three" / "tokenizer.json"
+    other.write_text(other.read_text().replace('"reach"', '"grab"'))
+    one, two, three = (spec_hash(ModelSpec.load(tmp_path / name / "spec.json")) for name in ("one", "two", "three"))
+    assert one == two != three
+    said = ModelSpec.load(tmp_path / "one" / "spec.json")
+    assert said.said(said.tokenise(REACH)) == REACH, "as openpi's servers want it"
+    assert not {"text", "language"} & json.loads(small_spec().to_json()).keys(), "older models keep their hash"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -106,3 +107,18 @@ def test_resize_averages_areas():
     image = np.zeros((128, 128, 3), np.uint8)
     image[::2] = 200
     assert np.all(resize(image, 64, 64) == 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (dict(language_length=-5), "language_length must be 0 or more tokens; found -5"),
+        (dict(language="qwen"), "a language side needs words .* texts of 1 word or more; found 0 words and texts of 0"),
+        (dict(reason_length=9), "a language side needs words"),
+        (dict(words=("a", "b")), "a language side needs words"),
+        (dict(text="bert"), "text must be one of words, umt5; found 'bert'"),
+    ],
+)
+def test_a_language_side_is_whole_or_not_there(changes, said):
+    with pytest.raises(SpecError, match=said):
+        dataclasses.replace(small_spec(), **changes)

@@ -22,7 +22,7 @@ class Lexicon(Protocol):
 
     Attributes:
         size: how many ids there are.
-        end: the id that ends a reasoning text.
+        end: the id that ends a reasoning text; -1: none does.
     """
 
     size: int
@@ -58,7 +58,7 @@ class WordList:
 
     @property
     def end(self) -> int:
-        return self.words.index(wording.END)
+        return self.words.index(wording.END) if wording.END in self.words else -1
 
     def caption(self, text: str, length: int) -> np.ndarray:
         """See `Lexicon`."""

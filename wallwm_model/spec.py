@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wallwm_model import captions, subwords, wording
+from wallwm_model import captions, subwords
 from wallwm_model.camera_spec import CameraSpec
 from wallwm_model.errors import SpecError
 from wallwm_model.lexicon import Lexicon, Qwen, WordList
@@ -165,7 +165,7 @@ class ModelSpec:
         if not (promised or self.words or self.reasons or self.language != "words"):
             return
         known = len(self.vocabulary)
-        listed = self.words[:known] == self.vocabulary and wording.END in self.words
+        listed = bool(self.words) and self.words[:known] == self.vocabulary
         if not self.reasons or (self.language == "words" and not listed):
             raise SpecError(
                 f"a language side needs words that begin with the {known} of the vocabulary, and reasoning texts "
