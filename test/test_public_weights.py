@@ -95,7 +95,8 @@ def test_public_weights_go_where_the_rest_of_the_model_is_made(tmp_path):
     folder, model = write_public("wan2.1-tiny", tmp_path), WallWM(SMALL["wan2.1-tiny"], spec_for(sizes), awaiting=True)
     with torch.device("meta"):
         load_public(model, folder)
-    assert {p.device.type for part in ("dit", "codec", "captions") for p in getattr(model.video, part).parameters()} == {"meta"}
+    parts = (model.video.dit, model.video.codec, model.video.captions)
+    assert {p.device.type for part in parts for p in part.parameters()} == {"meta"}
     assert not any(p.is_meta for p in model.action.parameters())
 
 

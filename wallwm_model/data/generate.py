@@ -31,7 +31,7 @@ from wallwm_model.data.episode import (
 from wallwm_model.errors import ConfigError, SimulationError
 from wallwm_model.sim.robot import CAMERAS, JOINTS
 from wallwm_model.sim.scene import TASKS, TRAINING_SEEDS
-from wallwm_model.sim.simulation import STEP_S, Simulation
+from wallwm_model.sim.simulation import STEP_S
 
 FORMAT = 2
 SMALLEST, LARGEST = 32, 1024  # side of a picture [px]
@@ -126,9 +126,7 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-@functools.cache  # one per worker process: building it and its graphics is slow
-def _simulation(size: int) -> Simulation:
-    return simulation_of(size)
+_simulation = functools.cache(simulation_of)  # one per worker process: building it and its graphics is slow
 
 
 def make_shard(job: Job) -> dict:

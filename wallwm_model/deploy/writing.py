@@ -101,7 +101,7 @@ def write(source: Source, out: Path, options: Options, say: Say = lambda text: N
     clear(out)
     (out / "spec.json").write_text(spec.to_json())
     for name in spec.tokenizers:
-        shutil.copy(spec.folder / name, out / name)
+        shutil.copyfile(spec.folder / name, out / name)
     numbers = write_graphs(source, out, options.precision, found.graphs if found else None)
     opset = max(g.opset_import[0].version for g in (found.graphs if found else source.graphs).values())
     facts = facts | {

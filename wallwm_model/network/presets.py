@@ -80,8 +80,8 @@ def load_public(
 
     Args:
         model: as `WallWM(..., awaiting=True)` makes it, or any of the same sizes.
-        folder: with `transformer`, `vae` and `text_encoder`. The DiT is float32; the frozen rest, where it awaited its weights,
-            keeps the type of its files.
+        folder: with `transformer`, `vae` and `text_encoder`. The DiT becomes float32; the frozen rest, where it
+            awaited its weights, keeps the type of its files.
         progress: see `load_wan`.
 
     Raises:

@@ -44,7 +44,8 @@ def read(kind: type[PreTrainedModel], folder: Path, config: PreTrainedConfig, *,
         reason = str(error).partition("\n")[0]
         raise SpecError(f"{folder} must hold weights of {kind.__name__}; found: {reason}") from None
     more = [name for name in info["unexpected_keys"] if not name.startswith("lm_head.")]
-    names = {"missing": info["missing_keys"], "not expected": more, "of another shape": [row[0] for row in info["mismatched_keys"]]}
+    wrong_shapes = [row[0] for row in info["mismatched_keys"]]
+    names = {"missing": info["missing_keys"], "not expected": more, "of another shape": wrong_shapes}
     if said := [f"{len(wrong)} {what}: {listed(sorted(wrong))}" for what, wrong in names.items() if wrong]:
         raise SpecError(f"{folder} must hold the tensors of this {kind.__name__}; found {'; '.join(said)}")
     into.load_state_dict(found.state_dict())
