@@ -33,7 +33,7 @@ def test_every_event_is_done(sim, task):
 
 
 def test_disturbed_starts_are_recovered_from(sim, monkeypatch):
-    monkeypatch.setattr("wallwm_model.data.episode.look", lambda sim: np.zeros((3, 64, 64, 3), np.uint8))
+    monkeypatch.setattr("wallwm_model.data.episode.look", lambda sim, size: np.zeros((3, size, size, 3), np.uint8))
     work = [(task, seed) for seed in (70, 71, 72) for task in ("pick_place", "handover")]
     assert sum(run_episode(sim, task, seed, disturbed=1.0).success for task, seed in work) >= 5
 
