@@ -14,7 +14,7 @@ from language_fixtures import observation, tiny_config, tiny_language  # noqa: E
 from wallwm_model.errors import SpecError  # noqa: E402
 from wallwm_model.lexicon import WordList  # noqa: E402
 from wallwm_model.network.config import PRESETS as NETWORKS  # noqa: E402
-from wallwm_model.network.language.backbone import positions, shrink  # noqa: E402
+from wallwm_model.network.language.backbone import positions, shrink, shrinking  # noqa: E402
 from wallwm_model.network.language.config import PRESETS, beside, preset  # noqa: E402
 from wallwm_model.network.language.model import Language  # noqa: E402
 
@@ -256,7 +256,11 @@ def test_larger_pictures_are_shrunk_to_what_the_picture_encoder_takes():
     language = tiny_language(picture_side=64)
     large = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8)
     large = large.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    small = shrink(large, 32)
+    small = shrink(large, shrinking(64, 32))
+    plain = torch.nn.functional.interpolate(
+        large[0].movedim(-1, 1).float(), (32, 32), mode="bilinear", antialias=True, align_corners=False
+    )
+    torch.testing.assert_close(small[0].movedim(-1, 1), plain, atol=1e-2, rtol=1e-5)
     assert small.shape == (2, 3, 32, 32, 3) and 0 <= small.min() and small.max() <= 255
     assert (small - large[:, :, ::2, ::2]).abs().float().mean() < 30, "the same scene"
     text = observation(language)[1]

@@ -56,6 +56,7 @@ class Backbone(nn.Module):
         cos, sin = self.qwen.language_model.rotary_emb(self.sight.cos, places[:, None])
         self.register_buffer("cos", cos[0], persistent=False)
         self.register_buffer("sin", sin[0], persistent=False)
+        self.register_buffer("smaller", shrinking(config.side, config.vision.image), persistent=False)
         self.register_buffer("order", causal(config.prefix), persistent=False)
 
     @property
@@ -91,7 +92,7 @@ class Backbone(nn.Module):
     def see(self, pictures: Tensor) -> Tensor:
         """(B, V, H, W, 3) uint8 pictures -> (B, V * S, D): all that the text stack gets of them."""
         if self.config.picture_side:
-            pictures = shrink(pictures, self.config.vision.image)
+            pictures = shrink(pictures, self.smaller)
         return self.sight(self.qwen.visual, pictures).unflatten(0, (-1, self.config.views)).flatten(1, 2)
 
     def read_seen(self, seen: Tensor, text: Tensor) -> Prefix:
@@ -161,14 +162,19 @@ class Backbone(nn.Module):
         expect_batches(pictures=pictures, text=text)
 
 
-def shrink(pictures: Tensor, side: int) -> Tensor:
-    """(..., H, W, 3) uint8 -> (..., side, side, 3) float32, still 0 to 255.
+def shrinking(side: int, smaller: int) -> Tensor:
+    """(side, smaller): what each of `side` pixels in a row gives to each of fewer, bilinear with antialiasing."""
+    rows = torch.eye(side)[None, None]
+    return F.interpolate(rows, (side, smaller), mode="bilinear", antialias=True, align_corners=False)[0, 0]
 
-    Not rounded: engines would not agree on which way.
+
+def shrink(pictures: Tensor, weights: Tensor) -> Tensor:
+    """(..., H, W, 3) uint8 -> (..., h, w, 3) float32, still 0 to 255, by the weights (H, h) of `shrinking`.
+
+    As matrix products, which all engines have: OpenVINO crashes at an antialiased Resize. Not rounded: engines
+    would not agree on which way.
     """
-    flat = pictures.flatten(0, -4).movedim(-1, 1).float()
-    made = F.interpolate(flat, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return made.movedim(1, -1).unflatten(0, pictures.shape[:-3])
+    return torch.einsum("...hwc,hi,wj->...ijc", pictures.float(), weights, weights)
 
 
 def positions(config: LanguageConfig, later: int) -> Tensor:
