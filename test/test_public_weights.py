@@ -246,6 +246,8 @@ def test_a_student_has_its_teachers_public_weights(data, tmp_path):
         weights=PublicWeights(write_public(name, tmp_path / "public")),
     )  # fmt: skip
     distill_run.prepare(teacher, student, 2)
+    (student / "spec.json").unlink()
+    distill_run.prepare(teacher, student, 2)  # as after a stop before the last file
     spec = ModelSpec.load(student / "spec.json")
     assert spec.euler_steps == 2 and spec.tokenise(REACH).shape == (512,)
     assert build(spec, student, "distill").config.public

@@ -74,7 +74,6 @@ class NetworkConfig:
             raise SpecError(
                 f"image must be a multiple of latent_stride x patch = {self.token_stride} px; found {self.image}"
             )
-
         if (self.text == "umt5") != (self.codec != "patch"):
             raise SpecError(
                 f"text umt5 goes with a codec of Wan, words with codec patch; found {self.text} with {self.codec}"

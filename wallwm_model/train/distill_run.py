@@ -10,10 +10,9 @@ from pathlib import Path
 
 from wallwm_model.errors import SpecError
 from wallwm_model.spec import ModelSpec
-from wallwm_model.subwords import FILE, LANGUAGE_FILE
 from wallwm_model.train.cli import spawn
 from wallwm_model.train.files import replace_file
-from wallwm_model.train.public import BACKBONE, READER, WAN
+from wallwm_model.train.public import hand_on
 
 
 def distill(
@@ -62,16 +61,6 @@ def prepare(teacher: Path, out: Path, euler_steps: int) -> None:
             shutil.copy(path, out / path.name)
     hand_on(teacher, out)
     replace_file(out / "spec.json", lambda new: new.write_text(spec.to_json()))
-
-
-def hand_on(teacher: Path, out: Path) -> None:
-    """Links to public checkpoints, and tokenizers, into the folder of a student."""
-    for name in (WAN, BACKBONE, READER):
-        if (teacher / name).is_dir():
-            (out / name).symlink_to((teacher / name).resolve(), target_is_directory=True)
-    for name in (FILE, LANGUAGE_FILE):
-        if (teacher / name).is_file():
-            shutil.copyfile(teacher / name, out / name)
 
 
 def worker(

@@ -64,9 +64,17 @@ def link(model: str, preset: str, out: Path, weights: PublicWeights) -> None:
     if weights.backbone is not None:
         _copy_tokenizer(weights.backbone, out / LANGUAGE_FILE)
     for name, folder in weights.links():
-        if not (out / name).exists():
-            (out / name).unlink(missing_ok=True)  # a link to what is gone
-            (out / name).symlink_to(folder.resolve(), target_is_directory=True)
+        _link(out / name, folder)
+
+
+def hand_on(teacher: Path, out: Path) -> None:
+    """The same checkpoints and tokenizers for the student in `out`; nothing where the teacher has none."""
+    for name in (WAN, BACKBONE, READER):
+        if (teacher / name).is_dir():
+            _link(out / name, teacher / name)
+    for name in (FILE, LANGUAGE_FILE):
+        if (teacher / name).is_file():
+            shutil.copyfile(teacher / name, out / name)
 
 
 def language_folders(out: Path) -> tuple[Path, Path]:
@@ -79,6 +87,13 @@ def language_folders(out: Path) -> tuple[Path, Path]:
         if not (out / name).is_dir():
             raise SpecError(f"this language side needs the folder of a public Qwen checkpoint ({option}); found none")
     return out / BACKBONE, out / READER
+
+
+def _link(place: Path, folder: Path) -> None:
+    """A link to a folder; one to what is gone is replaced."""
+    if not place.exists():
+        place.unlink(missing_ok=True)
+        place.symlink_to(folder.resolve(), target_is_directory=True)
 
 
 def _copy_tokenizer(folder: Path, to: Path) -> None:
